@@ -1,0 +1,41 @@
+# make demo | make test | make test-full: each sets up what it needs in .venv and starts at once the next time.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+OUT ?= runs/demo
+DATA ?= $(OUT)/gallery
+PYTEST = .venv/bin/python -m pytest -q
+MODEL = $(OUT)/models/a70
+EXAMPLE = $(MODEL)/examples
+
+.PHONY: demo test test-full format clean
+
+demo: .venv/.local
+	@test "$(DATA)" != "$(OUT)/gallery" || .venv/bin/python jobs/gallery.py "root=$(OUT)"
+	@.venv/bin/python jobs/run.py "root=$(OUT)" "source.uri=$(DATA)"
+	@echo "How alike is a painting to its version, and to another painting's version?"
+	@.venv/bin/artsim compare "$(EXAMPLE)/painting.jpg" "$(EXAMPLE)/version.jpg" --model "$(MODEL)"
+	@.venv/bin/artsim compare "$(EXAMPLE)/painting.jpg" "$(EXAMPLE)/other.jpg" --model "$(MODEL)"
+	@echo "$(abspath $(MODEL)/report.html)"
+	@echo "$(abspath $(MODEL))"
+
+test: .venv/.cpu
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	$(PYTEST) -m "not slow"
+
+test-full: .venv/.cpu
+	$(PYTEST) -m slow
+
+format: .venv/.cpu
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+clean:
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache
+
+# A stamp is renewed only when its lock or the project's own metadata change. The tests' lock holds the demo's.
+.venv/.local .venv/.cpu: .venv/.%: cluster/requirements-%.txt pyproject.toml
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -q --disable-pip-version-check -r $<
+	.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@

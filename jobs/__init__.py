@@ -1,0 +1,1 @@
+"""One script per table; run.py for all of them."""
