@@ -1,0 +1,352 @@
+"""The settings tree: every default with its unit and range; a YAML file and `section.key=value` change it."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+Level = Literal["moderate", "radical"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+Configuration = Literal["a70", "b80"]
+Tier = Literal["any", "other_genre", "same_genre", "same_artist", "original"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
+EmbeddingTable = Literal["embeddings", "generated_embeddings", "caption_embeddings", "generated_caption_embeddings"]
+ImagePx = Annotated[int, Field(ge=64, le=4096)]
+
+LOCAL_PROFILE = Path(__file__).parent.parent / "jobs" / "local.yaml"
+
+
+class ConfigError(ValueError):
+    """Settings that cannot be used; the message lists every mistake, one a line."""
+
+
+class Section(BaseModel):
+    """A frozen group of settings that knows no field but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Workers(Section):
+    """How a stage is run. Nothing here may change a row, so nothing here is part of a table's recipe."""
+
+    num_workers: int = Field(0, ge=0, description="worker processes; 0: one for every num_cpus that the cluster has")
+    num_cpus: float = Field(1.0, ge=0, description="CPU cores of one worker")
+    num_gpus: float = Field(0.0, ge=0, description="GPUs of one worker; fractions share a card")
+    batch_size: int = Field(16, ge=1, description="rows handed to the stage in one call")
+    rows_per_part: int = Field(64, ge=1, description="rows of one part, the unit that is lost when a machine dies")
+    timeout_s: float = Field(600.0, gt=0, description="seconds that one batch may take before its worker is ended")
+
+
+class SourceConfig(Section):
+    """Where the paintings come from, and what a decoder may spend on one of them."""
+
+    uri: str = Field("", description="folder of Genre/artist_title.jpg files, local or an fsspec URL")
+    limit: int = Field(0, ge=0, description="take only the first so many paintings by id; 0: all")
+    max_bytes: int = Field(128_000_000, ge=1, description="encoded bytes of the largest file that is read")
+    max_pixels: int = Field(
+        120_000_000, ge=1, le=178_956_970, description="pixels of the largest picture decoded; Pillow refuses 179M"
+    )
+    workers: Workers = Workers(rows_per_part=1024)
+
+
+class GalleryConfig(Section):
+    """Paintings made by code, for when no data is at hand."""
+
+    num_paintings: int = Field(300, ge=1, le=1_000_000)
+    seed: int = Field(0, ge=0)
+    max_side_px: ImagePx = Field(1600, description="longest side of the largest painting")
+
+
+class LetterboxConfig(Section):
+    """The painting, centred on a black square without changing its proportions (thesis, preprocessing)."""
+
+    sizes: tuple[ImagePx, ...] = Field((1024, 768), description="sides of the squares, px")
+    jpeg_quality: int = Field(95, ge=1, le=100)
+    workers: Workers = Workers()
+
+    @field_validator("sizes")
+    @classmethod
+    def _distinct(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if not sizes or len(set(sizes)) != len(sizes):
+            raise ValueError("at least one size, and each only once")
+        return sizes
+
+
+class CaptionConfig(Section):
+    """One sentence that says what a picture shows. The stand-in measures pixels; it never sees metadata."""
+
+    table: Literal["captions", "generated_captions"] = Field("captions", description="what the job fills")
+    workers: Workers = Workers(rows_per_part=256)
+
+
+class PromptConfig(Section):
+    """What to make of a painting, at each level."""
+
+    levels: Literal["both", "share"] = Field("both", description="both levels for each painting, or one by share")
+    moderate_share: float = Field(0.2, ge=0, le=1, description="paintings that get the moderate level if levels=share")
+    num_variants: int = Field(1, ge=1, le=100, description="versions of each level")
+    max_tokens: int = Field(75, ge=16, le=75, description="longest prompt, in tokens; CLIP reads 75")
+    workers: Workers = Workers(rows_per_part=512, batch_size=128)
+
+
+class GenerateConfig(Section):
+    """A version of a painting that follows its prompt. The stand-in paints with filters."""
+
+    size: ImagePx = Field(768, description="side of the square that is changed, one of letterbox.sizes, px")
+    jpeg_quality: int = Field(95, ge=1, le=100)
+    moderate_strength: float = Field(0.35, gt=0, le=1, description="how far the moderate level goes, 0..1")
+    radical_strength: float = Field(0.8, gt=0, le=1, description="how far the radical level goes, 0..1")
+    workers: Workers = Workers()
+
+    def strength(self, level: Level) -> float:
+        """How far a level goes, 0..1."""
+        return self.moderate_strength if level == "moderate" else self.radical_strength
+
+
+class EmbedConfig(Section):
+    """Frozen features of a picture. The stand-in measures colour, gradient and texture on a grid of patches."""
+
+    table: EmbeddingTable = Field("embeddings", description="what the job fills")
+    size: ImagePx = Field(768, description="the square that originals are taken from, one of letterbox.sizes, px")
+    tokens: bool = Field(True, description="keep the features of each patch beside the pooled ones")
+    workers: Workers = Workers()
+
+
+class SplitConfig(Section):
+    """Which paintings are trained on, which choose the epoch, and which nobody has seen."""
+
+    configuration: Configuration = Field("a70", description="a70: 70/15/15, b80: 80/10/10")
+    group: Literal["artist", "painting"] = Field("artist", description="what may not be cut in two")
+    workers: Workers = Workers(rows_per_part=4096, batch_size=4096, num_workers=1)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the paintings in train, val and test."""
+        train, val, test = {"a70": (0.70, 0.15, 0.15), "b80": (0.80, 0.10, 0.10)}[self.configuration]
+        return {"train": train, "val": val, "test": test}
+
+
+class TripletsConfig(Section):
+    """Which negatives an anchor is compared with."""
+
+    tiers: tuple[Tier, ...] = Field(TIERS, min_length=1)
+    num_negatives: int = Field(1, ge=1, le=1000, description="draws for each positive and tier")
+    workers: Workers = Workers(rows_per_part=4096, batch_size=4096, num_workers=1)
+
+    @field_validator("tiers")
+    @classmethod
+    def _distinct(cls, tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+        if len(set(tiers)) != len(tiers):
+            raise ValueError("each tier only once")
+        return tiers
+
+
+class HeadConfig(Section):
+    """The siamese head on the frozen features. `pooled` is the thesis's; `tokens` attends over patches."""
+
+    preset: Literal["pooled", "tokens"] = "tokens"
+    caption_fusion: bool = Field(False, description="mix the caption's embedding into the picture's (pooled only)")
+    num_layers: int = Field(2, ge=1, le=24)
+    num_heads: int = Field(8, ge=1, le=64)
+    hidden_size: int = Field(1024, ge=8, description="width of the feed-forward layers")
+    model_size: int = Field(256, ge=8, description="width of the attention of preset tokens")
+    dropout: float = Field(0.1, ge=0, lt=1)
+    temperature: float = Field(0.07, gt=0, description="where the temperature starts")
+    min_temperature: float = Field(0.01, gt=0)
+    max_temperature: float = Field(0.5, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> HeadConfig:
+        wrong = []
+        if not self.min_temperature <= self.temperature <= self.max_temperature:
+            wrong.append("temperature must lie between min_temperature and max_temperature")
+        if self.caption_fusion and self.preset != "pooled":
+            wrong.append("caption_fusion needs preset=pooled")
+        if self.preset == "tokens" and self.model_size % (4 * self.num_heads):
+            wrong.append("model_size must be a multiple of 4 * num_heads")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+
+class TrainingConfig(Section):
+    """How the head is trained (thesis, training; AdamW, ReduceLROnPlateau and early stopping)."""
+
+    name: str = Field(
+        "", description="folder below models/; empty: the split's name", pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*)?$"
+    )
+    loss: Literal["triplet", "infonce"] = Field("infonce", description="the thesis's, or in-batch both ways")
+    tier: Tier = Field("any", description="the negatives of loss=triplet and of validation")
+    caption_weight: float = Field(0.3, ge=0, description="weight of the caption losses with head.caption_fusion")
+    lr: float = Field(3e-4, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    batch_size: int = Field(32, ge=2, description="pairs in a step, over all workers")
+    num_epochs: int = Field(20, ge=1)
+    lr_factor: float = Field(0.5, gt=0, lt=1, description="ReduceLROnPlateau")
+    lr_patience: int = Field(3, ge=0, description="ReduceLROnPlateau, epochs")
+    patience: int = Field(5, ge=1, description="early stopping, epochs")
+    min_delta: float = Field(0.001, ge=0, description="early stopping, least gain in validation loss")
+    mixed_precision: bool = Field(True, description="where the device has it")
+    num_workers: int = Field(2, ge=1, description="processes, or GPUs, that train together")
+    num_cpus: float = Field(1.0, gt=0, description="CPU cores of one process")
+    use_gpu: bool = False
+    max_failures: int = Field(3, ge=0, description="times that a lost worker is replaced")
+
+
+class Config(Section):
+    """Everything that ArtSim can be told."""
+
+    root: str = Field("runs/demo", min_length=1, description="folder or fsspec URL below which all tables live")
+    num_buckets: int = Field(256, ge=1, le=65536, description="hash buckets of a new root")
+    seed: int = Field(0, ge=0)
+    max_failure_rate: float = Field(0.05, ge=0, le=1, description="share of a table's rows that may be quarantined")
+    source: SourceConfig = SourceConfig()
+    gallery: GalleryConfig = GalleryConfig()
+    letterbox: LetterboxConfig = LetterboxConfig()
+    caption: CaptionConfig = CaptionConfig()
+    prompt: PromptConfig = PromptConfig()
+    generate: GenerateConfig = GenerateConfig()
+    embed: EmbedConfig = EmbedConfig()
+    split: SplitConfig = SplitConfig()
+    triplets: TripletsConfig = TripletsConfig()
+    head: HeadConfig = HeadConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _sizes_exist(self) -> Config:
+        wrong = [
+            f"{name}.size = {size}"
+            for name, size in (("generate", self.generate.size), ("embed", self.embed.size))
+            if size not in self.letterbox.sizes
+        ]
+        if wrong:
+            raise ValueError(f"{' and '.join(wrong)}: must be one of letterbox.sizes = {list(self.letterbox.sizes)}")
+        return self
+
+    @property
+    def model_name(self) -> str:
+        """Folder of the trained model below `models/`."""
+        return self.training.name or self.split.configuration
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a job was asked to do: its settings and what may happen to a table that is there."""
+
+    config: Config
+    overwrite: bool = False
+    retry_quarantine: bool = False
+
+
+def parse_command(argv: Sequence[str] | None, description: str | None) -> Command:
+    """Read a job's command line: `[--config FILE] [--overwrite] [--retry-quarantine] [section.key=value ...]`.
+
+    Ends the process with every mistake on a line of its own where the settings cannot be used.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=LOCAL_PROFILE, help="YAML file with settings (jobs/local.yaml)")
+    parser.add_argument("--overwrite", action="store_true", help="make a table of other settings anew")
+    parser.add_argument("--retry-quarantine", action="store_true", help="try the rows in quarantine again")
+    parser.add_argument("settings", nargs="*", metavar="section.key=value", help="settings that override the file's")
+    arguments = parser.parse_intermixed_args(argv)
+    try:
+        config = load_config(arguments.config, arguments.settings)
+    except ConfigError as error:
+        parser.exit(2, f"{error}\n")
+    if "://" not in config.root and not os.path.isabs(config.root):
+        if "RAY_ADDRESS" in os.environ:
+            parser.exit(
+                2, f"root = {config.root}: on a cluster, name an absolute folder or a URL that all machines reach\n"
+            )
+        config = config.model_copy(update={"root": os.path.abspath(os.path.expanduser(config.root))})
+    return Command(config, arguments.overwrite, arguments.retry_quarantine)
+
+
+def load_config(file: Path | None, settings: Sequence[str] = ()) -> Config:
+    """The settings of a YAML file, overridden by `section.key=value`; raises ConfigError with all mistakes."""
+    tree = _merge(Config().model_dump(), _read_yaml(file))
+    wrong = [f"{setting}: write section.key=value" for setting in settings if "=" not in setting]
+    pairs = [setting.split("=", 1) for setting in settings if "=" in setting]
+    for path, text in pairs:
+        wrong += _put(tree, path, text)
+    given = {path for path, _ in pairs}
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        for mistake in error.errors():
+            wrong.append(_sentence(mistake, str(file) if file and _path(mistake) not in given else "command line"))
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return config
+
+
+def _read_yaml(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"--config {file}: cannot be read as YAML ({error})") from error
+    if not isinstance(tree or {}, dict):
+        raise ConfigError(f"--config {file}: must hold sections and settings, not {type(tree).__name__}")
+    return tree or {}
+
+
+def _merge(defaults: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:
+    """Defaults, changed by what a file says; a section that says nothing changes nothing."""
+    merged = dict(defaults)
+    for name, value in tree.items():
+        default = defaults.get(name)
+        merged[name] = _merge(default, value or {}) if isinstance(default, dict) and _is_section(value) else value
+    return merged
+
+
+def _is_section(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
+def _put(tree: dict[str, Any], path: str, text: str) -> list[str]:
+    *sections, name = path.split(".")
+    try:
+        value = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        value = text
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            return [f"{path}: {section} is a setting, not a section"]
+    tree[name] = value
+    return []
+
+
+def _path(mistake: Any) -> str:
+    return ".".join(str(part) for part in mistake["loc"] if not isinstance(part, int))
+
+
+def _sentence(mistake: Any, origin: str) -> str:
+    """`letterbox.sizes = [0]: what would be right (local.yaml)`."""
+    path, got = _path(mistake), mistake["input"]
+    if mistake["type"] == "extra_forbidden":
+        known = _names_beside(mistake["loc"])
+        near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        return f"{path} = {got}: no such setting; {advice} ({origin})"
+    message = mistake["msg"].removeprefix("Value error, ")
+    if isinstance(got, dict):
+        return f"{path}: {message}" if path else message
+    return f"{path} = {got}: {message} ({origin})"
+
+
+def _names_beside(location: tuple[int | str, ...]) -> list[str]:
+    section: Any = Config
+    for part in location[:-1]:
+        section = section.model_fields[str(part)].annotation
+    return list(section.model_fields)
