@@ -1,0 +1,86 @@
+"""Files below one folder or URL: whole writes, lists and deletes, on local disks and object stores alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.dataset as pads
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder on a local disk, or below any URL that fsspec opens."""
+
+    url: str
+
+    def _at(self, name: str) -> tuple[Any, str]:
+        fs, path = url_to_fs(self.url)
+        return fs, posixpath.join(path, name) if name else path
+
+    def read(self, name: str) -> bytes | None:
+        """The contents of a file, or None where there is none."""
+        fs, path = self._at(name)
+        try:
+            return fs.cat_file(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """A JSON file, or None where there is none."""
+        data = self.read(name)
+        return None if data is None else json.loads(data)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a file in place whole or not at all: a rename on local disks, one put on object stores."""
+        fs, path = self._at(name)
+        if not isinstance(fs, LocalFileSystem):
+            fs.pipe_file(path, data)
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        temporary = posixpath.join(posixpath.dirname(path), f".tmp-{uuid.uuid4().hex}")
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+    def write_json(self, name: str, value: dict[str, Any]) -> None:
+        """Write a JSON file whole or not at all."""
+        self.write(name, json.dumps(value, indent=1, ensure_ascii=False).encode())
+
+    def list(self, name: str = "") -> list[str]:
+        """Names of the files and folders right below a folder, sorted; empty where there is none."""
+        fs, path = self._at(name)
+        try:
+            fs.invalidate_cache(path)
+            found = fs.ls(path, detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(posixpath.basename(entry.rstrip("/")) for entry in found)
+
+    def find(self) -> set[str]:
+        """Names of all files below, with the folders that they lie in; empty where there is none."""
+        fs, path = self._at("")
+        return {name.removeprefix(path).lstrip("/") for name in fs.find(path)}
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files and whole folders; those that are gone already do not matter."""
+        for name in names:
+            fs, path = self._at(name)
+            try:
+                fs.rm(path, recursive=True)
+            except FileNotFoundError:
+                continue
+
+    def dataset(self, names: Sequence[str]) -> pads.Dataset:
+        """Some Parquet files of one schema as an Arrow dataset."""
+        fs, path = self._at("")
+        return pads.dataset([posixpath.join(path, name) for name in names], filesystem=fs, format="parquet")

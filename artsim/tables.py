@@ -1,0 +1,308 @@
+"""Tables on disk: hash buckets, parts that appear whole, recipes, resume, quarantine and status. No Ray in here."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import posixpath
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from artsim.schemas import REASONS, bucket_of, key_of, key_strings, quarantine_schema
+from artsim.store import Store
+
+FORMAT = 1
+MAX_ROW_GROUP_BYTES = 16_000_000
+MAX_PART_BYTES = 128_000_000
+QUARANTINE = "_quarantine"
+_PART_NAME = re.compile(r"(?P<bucket>\d{5})-(?:(?P<reason>[a-z_]+)-)?(?P<rows>\d+)-[0-9a-f]{16}\.parquet")
+
+
+class TableError(RuntimeError):
+    """A table or root that cannot be used as asked; the message says what was found and what to do."""
+
+
+class Parts(NamedTuple):
+    """Names of the Parquet files of a table, by bucket."""
+
+    rows: dict[int, list[str]]
+    quarantine: dict[int, list[str]]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in all parts, read from their names."""
+        return sum(_facts(name)[1] for names in self.rows.values() for name in names)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Quarantined rows by reason, commonest first, read from the names."""
+        counts: Counter[str] = Counter()
+        for name in (name for names in self.quarantine.values() for name in names):
+            counts[_facts(name)[2]] += _facts(name)[1]
+        return dict(counts.most_common())
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table below a root: a folder of parts, its recipe in `_table.json`, its live parts in `_parts.json`."""
+
+    root: str
+    name: str
+    num_buckets: int
+
+    @property
+    def store(self) -> Store:
+        """The table's folder."""
+        return Store(posixpath.join(self.root, self.name))
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Names of the key columns."""
+        return key_of(self.name)
+
+    def header(self) -> dict[str, Any] | None:
+        """Recipe, fingerprint and package versions; None where the table was never begun."""
+        return self.store.read_json("_table.json")
+
+    def manifest(self) -> dict[str, Any] | None:
+        """What a finished table holds; None while rows may be missing."""
+        return self.store.read_json("_parts.json")
+
+    def finished(self) -> dict[str, Any]:
+        """The manifest of a table that others read; raises TableError where it is not finished."""
+        manifest = self.manifest()
+        if manifest is None:
+            script = {"resized": "resize", "generated": "generate"}.get(self.name, "run")
+            raise TableError(f"table {self.name} below {self.root} is not finished: run jobs/{script}.py first")
+        return manifest
+
+    def parts(self, manifest: dict[str, Any] | None = None) -> Parts:
+        """The live parts: those that a manifest names, else those that are there."""
+        if manifest is not None:
+            return parts_by_bucket(manifest["parts"], manifest["quarantine_parts"])
+        return parts_by_bucket(self.store.list(), self.store.list(QUARANTINE))
+
+    def read(self, names: Sequence[str], columns: Sequence[str], filter: pc.Expression | None = None) -> pa.Table:
+        """Some columns of some parts, in the order of the parts."""
+        return self.store.dataset(names).to_table(columns=list(columns), filter=filter)
+
+    def read_all(self, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the whole finished table: for metadata, not for images."""
+        names = [name for names in self.parts(self.finished()).rows.values() for name in names]
+        if not names:
+            raise TableError(f"table {self.name} below {self.root} has no rows")
+        return self.read(names, columns)
+
+    def write(self, rows: pa.Table) -> list[str]:
+        """Write rows of any buckets as parts below MAX_PART_BYTES, each sorted by key; returns their names.
+
+        The same rows always get the same name, so a task that is tried again replaces its own file.
+        """
+        names = []
+        for bucket, chunk in self._sorted_by_bucket(rows):
+            for part in _cut(chunk, MAX_PART_BYTES):
+                name = f"{bucket:05d}-{len(part)}-{_digest(part, (*self.key, 'input_hash', 'row_hash'))}.parquet"
+                self.store.write(name, _parquet(part))
+                names.append(name)
+        return names
+
+    def write_quarantine(self, rows: pa.Table) -> list[str]:
+        """Write rows of `quarantine_schema`, one file per bucket and reason; returns their names."""
+        names = []
+        for bucket, chunk in self._sorted_by_bucket(rows):
+            for reason in sorted(set(chunk["reason"].to_pylist())):
+                assert reason in REASONS, f"{reason}: not one of schemas.REASONS"
+                part = chunk.filter(pc.equal(chunk["reason"], reason))
+                digest = _digest(part, (*self.key, "input_hash", "attempts"))
+                name = f"{bucket:05d}-{reason}-{len(part)}-{digest}.parquet"
+                self.store.write(posixpath.join(QUARANTINE, name), _parquet(part))
+                names.append(name)
+        return names
+
+    def _sorted_by_bucket(self, rows: pa.Table) -> Iterable[tuple[int, pa.Table]]:
+        buckets = np.array([bucket_of(row_id, self.num_buckets) for row_id in rows["id"].to_pylist()], np.int64)
+        for bucket in np.unique(buckets):
+            chunk = rows.filter(pa.array(buckets == bucket))
+            yield int(bucket), chunk.sort_by([(name, "ascending") for name in self.key])
+
+    def read_quarantine(self, names: Sequence[str]) -> pa.Table:
+        """All that some quarantine files say."""
+        if not names:
+            return quarantine_schema(self.name).empty_table()
+        return self.store.dataset([posixpath.join(QUARANTINE, name) for name in names]).to_table()
+
+
+def open_root(root: str) -> int:
+    """Number of buckets of a root that exists; raises TableError where there is none."""
+    settings = Store(root).read_json("_root.json")
+    if settings is None:
+        raise TableError(f"{root} is not an ArtSim root (it has no _root.json): run jobs/run.py root={root} first")
+    return int(settings["num_buckets"])
+
+
+def create_root(root: str, num_buckets: int) -> int:
+    """Make a root, or open the one that is there; returns its number of buckets, which never changes."""
+    store = Store(root)
+    try:
+        if store.read("_root.json") is None:
+            store.write_json("_root.json", {"format": FORMAT, "num_buckets": num_buckets})
+    except OSError as error:
+        raise TableError(
+            f"root = {root}: cannot be read and written ({error}); name a folder or bucket that can"
+        ) from error
+    return open_root(root)
+
+
+def fingerprint(recipe: dict[str, Any]) -> str:
+    """What identifies a table's contents: a hash of its recipe, 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def claim(table: Table, recipe: dict[str, Any], packages: dict[str, str], overwrite: bool = False) -> list[str]:
+    """Begin or resume a table under a recipe; returns warnings about package versions.
+
+    Raises TableError where the table holds rows of another recipe, unless it may be overwritten.
+    """
+    header = table.header()
+    if header is not None and header["fingerprint"] != fingerprint(recipe):
+        if not overwrite:
+            changes = "; ".join(differences(header["recipe"], json.loads(json.dumps(recipe))))
+            raise TableError(
+                f"table {table.name} below {table.root} was made with other settings ({changes}): "
+                "choose another root, or make it anew with --overwrite"
+            )
+        table.store.delete(["_parts.json", "_table.json", ""])
+        header = None
+    if header is None:
+        value = {"format": FORMAT, "recipe": recipe, "fingerprint": fingerprint(recipe), "packages": packages}
+        table.store.write_json("_table.json", value)
+        return []
+    changed = [name for name, version in packages.items() if header["packages"].get(name) != version]
+    return [f"{table.name}: made with {name} {header['packages'].get(name)}, now {packages[name]}" for name in changed]
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Where two recipes differ, a phrase each: `settings.quality: 95 before, 90 now`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [line for key in keys for line in differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
+    return [] if old == new else [f"{path}: {old} before, {new} now"]
+
+
+def sweep(table: Table, manifest: dict[str, Any] | None) -> None:
+    """Delete what a killed job left: unfinished temporary files, and parts that a manifest does not name."""
+    for folder, live in (("", "parts"), (QUARANTINE, "quarantine_parts")):
+        names = table.store.list(folder)
+        stray = [name for name in names if name.startswith(".tmp-")]
+        if manifest is not None:
+            stray += sorted(set(filter(_PART_NAME.fullmatch, names)) - set(manifest[live]))
+        table.store.delete(posixpath.join(folder, name) for name in stray)
+
+
+def status(root: str) -> dict[str, Any]:
+    """Rows expected, done and quarantined in each table of a root, from manifests and file names alone."""
+    num_buckets = open_root(root)
+    tables = {}
+    for name in _table_names(root):
+        table = Table(root, name, num_buckets)
+        header, manifest = table.header(), table.manifest()
+        if header is None:
+            continue
+        parts = table.parts(manifest)
+        done, reasons = parts.num_rows, parts.reasons
+        planned = (table.store.read_json("_plan.json") or {}).get("expected")
+        expected = done + sum(reasons.values()) if manifest is not None else planned
+        tables[name] = {"expected": expected, "done": done, "quarantined": reasons, "recipe": header["fingerprint"]}
+    return {"root": root, "tables": tables}
+
+
+def sample_quarantine(table: Table, num_rows: int = 5) -> list[dict[str, Any]]:
+    """Some rows of a table's quarantine, to show: table, id, reason and message."""
+    names = [name for names in table.parts(table.manifest()).quarantine.values() for name in names]
+    rows = table.read_quarantine(names[:num_rows]).slice(0, num_rows).to_pylist()
+    return [{"table": table.name} | {name: row[name] for name in ("id", "reason", "message")} for row in rows]
+
+
+ORDER = (
+    *("artworks", "resized", "captions", "prompts", "generated", "generated_captions", "embeddings"),
+    *("generated_embeddings", "caption_embeddings", "generated_caption_embeddings", "splits", "triplets"),
+)
+"""Tables in the order in which a row walks through them."""
+
+
+def _table_names(root: str) -> list[str]:
+    there = Store(root).list()
+    names = []
+    for kind in ORDER:
+        if kind in ("splits", "triplets"):
+            names += [posixpath.join(kind, name) for name in Store(posixpath.join(root, kind)).list()]
+        elif kind in there:
+            names.append(kind)
+    return names
+
+
+def _facts(name: str) -> tuple[int, int, str]:
+    match = _PART_NAME.fullmatch(name)
+    assert match is not None, name
+    return int(match["bucket"]), int(match["rows"]), match["reason"] or ""
+
+
+def parts_by_bucket(rows: Sequence[str], quarantine: Sequence[str]) -> Parts:
+    parts = Parts(defaultdict(list), defaultdict(list))
+    for names, found in ((rows, parts.rows), (quarantine, parts.quarantine)):
+        for name in filter(_PART_NAME.fullmatch, names):
+            found[_facts(name)[0]].append(name)
+    return parts
+
+
+def read_or_empty(table: Table, names: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    if names:
+        return table.read(names, columns)
+    types = {"variant": pa.int32(), "draw": pa.int32(), "row_hash": pa.uint64(), "input_hash": pa.uint64()}
+    return pa.schema([(name, types.get(name, pa.string())) for name in columns]).empty_table()
+
+
+def identities(keys: pa.Table, key: Sequence[str]) -> pa.Array:
+    """One string per row for its key together with the hash of what it was made from."""
+    return key_strings(keys, (*key, "input_hash"))
+
+
+def _digest(rows: pa.Table, columns: Sequence[str]) -> str:
+    text = "\n".join(key_strings(rows, columns).to_pylist())
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _cut(rows: pa.Table, max_bytes: int) -> Iterable[pa.Table]:
+    """Consecutive slices of at most max_bytes each, or of one row; halves, because rows differ in size."""
+    if rows.nbytes <= max_bytes or len(rows) == 1:
+        yield rows
+        return
+    half = len(rows) // 2
+    yield from _cut(rows.slice(0, half), max_bytes)
+    yield from _cut(rows.slice(half), max_bytes)
+
+
+def _parquet(rows: pa.Table) -> bytes:
+    """One Parquet file with row groups below MAX_ROW_GROUP_BYTES; statistics for scalars, so that readers can skip."""
+    buffer = io.BytesIO()
+    scalars = [name for name in rows.column_names if not _is_bulky(rows.schema.field(name).type)]
+    compression = "zstd" if len(scalars) == rows.num_columns else "none"  # JPEGs and features do not shrink
+    with pq.ParquetWriter(
+        buffer, rows.schema, compression=compression, use_dictionary=False, write_statistics=scalars
+    ) as writer:
+        for group in _cut(rows, MAX_ROW_GROUP_BYTES):
+            writer.write_table(group)
+    return buffer.getvalue()
+
+
+def _is_bulky(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_nested(kind))
