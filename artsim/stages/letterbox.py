@@ -1,0 +1,46 @@
+"""Paintings as found -> black squares of fixed size that hold the whole painting."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from artsim import images
+from artsim.config import LetterboxConfig
+from artsim.images import DecodeError
+from artsim.schemas import Batch
+
+
+class Letterbox:
+    """Fit a painting into a black square without changing its proportions (thesis, preprocessing).
+
+    Reads  image (B,) bytes, encoded as found.
+    Adds   for each of config.sizes: image_1024 (B,) JPEG bytes, None where the row failed; box_1024 (B, 4) int32,
+           left, top, width, height of the content in px. And error (B,) str or None.
+
+    Every size is made from the decoded original, not from a larger square: those are the thesis's pixels.
+    """
+
+    version: ClassVar[int] = 1
+    determinism: ClassVar[str] = "exact"
+
+    def __init__(self, config: LetterboxConfig, max_pixels: int) -> None:
+        self.config = config
+        self.max_pixels = max_pixels
+
+    def __call__(self, batch: Batch) -> Batch:
+        num_rows, sizes = len(batch["image"]), self.config.sizes
+        added: Batch = {f"image_{size}": np.full(num_rows, None, object) for size in sizes}
+        added |= {f"box_{size}": np.zeros((num_rows, 4), np.int32) for size in sizes}
+        added["error"] = np.full(num_rows, None, object)
+        for row, data in enumerate(batch["image"]):
+            try:
+                image = images.decode(data, self.max_pixels)
+            except DecodeError as error:
+                added["error"][row] = str(error)
+                continue
+            for size in sizes:
+                square, added[f"box_{size}"][row] = images.letterbox(image, size)
+                added[f"image_{size}"][row] = images.encode_jpeg(square, self.config.jpeg_quality)
+        return batch | added

@@ -1,0 +1,70 @@
+"""The stage Letterbox: its rows, its failures, and the thesis's pixels from plain Pillow."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+from PIL.Image import Resampling
+
+from artsim.config import LetterboxConfig
+from artsim.images import crop_box, decode_jpeg
+from artsim.stages.letterbox import Letterbox
+from tests.conftest import shared
+
+MAX_PIXELS = 1_000_000
+
+
+def jpeg(width: int, height: int) -> bytes:
+    across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    buffer = io.BytesIO()
+    Image.fromarray(np.stack([across, down, 255 - across], axis=2).astype(np.uint8)).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+def batch_of(*files: bytes) -> dict[str, np.ndarray]:
+    images = np.empty(len(files), object)
+    images[:] = files
+    images.setflags(write=False)
+    return {"id": np.array([str(row) for row in range(len(files))], object), "image": images}
+
+
+def test_failed_rows_stay_between_the_others() -> None:
+    batch = batch_of(jpeg(300, 200), b"<html>", jpeg(2000, 600), jpeg(50, 100), b"", jpeg(300, 200)[:900])
+    done = Letterbox(LetterboxConfig(sizes=(64, 128)), MAX_PIXELS)(batch)
+    assert set(done) == {"id", "image", "image_64", "box_64", "image_128", "box_128", "error"}
+    assert list(done["id"]) == list(batch["id"])
+    assert [error and error.split(":")[0] for error in done["error"]] == [
+        *(None, "not_an_image", "too_large", None, "empty", "truncated")
+    ]
+    assert [image is None for image in done["image_64"]] == [error is not None for error in done["error"]]
+    assert done["box_64"].dtype == np.int32
+    assert done["box_64"].tolist() == [[0, 10, 64, 43], [0] * 4, [0] * 4, [16, 0, 32, 64], [0] * 4, [0] * 4]
+    assert done["box_128"][3].tolist() == [32, 0, 64, 128]
+
+
+def test_rows_do_not_depend_on_their_batch() -> None:
+    stage = Letterbox(LetterboxConfig(sizes=(64,)), MAX_PIXELS)
+    files = [jpeg(300, 200), jpeg(120, 500)]
+    together = stage(batch_of(*files))["image_64"]
+    assert [stage(batch_of(file))["image_64"][0] for file in files] == list(together)
+
+
+def test_real_paintings_have_plain_pillows_pixels() -> None:
+    files = sorted(shared("data/paintings").glob("*/*.jpg"))[::60]
+    config = LetterboxConfig(sizes=(1024, 768), jpeg_quality=95)
+    done = Letterbox(config, 120_000_000)(batch_of(*(file.read_bytes() for file in files)))
+    assert all(error is None for error in done["error"])
+    for size in config.sizes:
+        for file, data, box in zip(files, done[f"image_{size}"], done[f"box_{size}"], strict=True):
+            with Image.open(file) as opened:
+                painting = ImageOps.exif_transpose(opened).convert("RGB")
+            plain = painting.resize(tuple(box[2:]), Resampling.LANCZOS)
+            square = decode_jpeg(data)
+            assert square.shape == (size, size, 3)
+            # JPEG of quality 95 is all that lies between the two.
+            error = crop_box(square, box).astype(float) - np.asarray(plain)
+            assert np.sqrt((error**2).mean()) < 6
+            assert abs(error.mean()) < 0.5
+            assert max(box[2:]) == size
+            assert abs(box[2] - painting.width * size / max(painting.size)) <= 1
+            assert abs(box[3] - painting.height * size / max(painting.size)) <= 1
