@@ -1,0 +1,100 @@
+"""Embeddings from their tables into memory, bucket by bucket: what heads are trained on and evaluated with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from artsim.config import Config
+from artsim.resume import Input
+from artsim.schemas import VERSION_KEY, key_strings, to_array
+from artsim.tables import Table, TableError
+from artsim.training import Pairs
+
+Key = tuple[str, str | None, int | None]
+"""id, level and variant of a picture; level and variant are None for a painting itself."""
+
+
+Arrays = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
+"""pooled (n, D) float32, tokens (n, N, T) float16, captions (n, D) float32: the last two where the head reads them."""
+
+
+def inputs_of(config: Config, num_buckets: int) -> tuple[Input, ...]:
+    """The tables that a head of these settings looks at, finished: pictures, and their captions if they are fused."""
+    tokens = {"tokens": "tokens"} if config.head.preset == "tokens" else {}
+    names = {"embeddings": {"pooled": "pooled"} | tokens, "generated_embeddings": {"pooled": "pooled"} | tokens}
+    if config.head.caption_fusion:
+        names |= {"caption_embeddings": {"pooled": "caption"}, "generated_caption_embeddings": {"pooled": "caption"}}
+    return tuple(Input.of(Table(config.root, name, num_buckets), columns) for name, columns in names.items())
+
+
+def load_bucket(inputs: Sequence[Input], bucket: int) -> tuple[list[Key], Arrays]:
+    """The pictures of one bucket of `inputs_of` and their features; where captions are fused, those that have one."""
+    keys: list[Key] = []
+    columns: dict[str, list[np.ndarray]] = {"pooled": [], "tokens": [], "caption": []}
+    for index, pictures in enumerate(inputs[:2]):
+        rows = pictures.keys(bucket).drop_columns(["row_hash"])
+        captions = inputs[index + 2] if len(inputs) > 2 else None
+        if captions is not None:
+            there = key_strings(captions.keys(bucket), captions.table.key)
+            rows = rows.filter(pc.is_in(key_strings(rows, pictures.table.key), value_set=there))
+        if not len(rows):
+            continue
+        keys += _keys(rows)
+        for source in (pictures, *([captions] if captions else [])):
+            for name, column in source.rows(bucket, rows).items():
+                columns[name].append(to_array(column))
+    joined = {name: np.concatenate(parts) if parts else None for name, parts in columns.items()}
+    pooled = joined["pooled"] if joined["pooled"] is not None else np.zeros((0, 0), np.float32)
+    return keys, (pooled, joined["tokens"], joined["caption"])
+
+
+def _keys(rows: pa.Table) -> list[Key]:
+    if "level" in rows.column_names:
+        return list(zip(*(rows[name].to_pylist() for name in VERSION_KEY), strict=True))
+    return [(painting, None, None) for painting in rows["id"].to_pylist()]
+
+
+class Triplets(NamedTuple):
+    """Triplets of some splits, and where their pictures lie among the rows of all chunks."""
+
+    rows: pa.Table
+    pairs: Pairs
+
+
+def locate(triplets: pa.Table, row_of: dict[Key, int]) -> Triplets:
+    """Find the pictures of triplets; those whose painting or version has no features are left out.
+
+    `row_of` says which row of Features holds a picture; a negative that is not there becomes -1.
+    """
+    names = ("id", "level", "variant", "negative_id", "negative_level", "negative_variant")
+    columns = list(zip(*(triplets[name].to_pylist() for name in names), strict=True))
+    anchor = np.array([row_of.get((row[0], None, None), -1) for row in columns], np.int64)
+    positive = np.array([row_of.get(row[:3], -1) for row in columns], np.int64)
+    negative = np.array([row_of.get(row[3:], -1) for row in columns], np.int64)
+    there = (anchor >= 0) & (positive >= 0)
+    pairs = Pairs(anchor[there], positive[there], negative[there], anchor[there])
+    return Triplets(triplets.filter(pa.array(there)), pairs)
+
+
+def read_triplets(config: Config, num_buckets: int) -> pa.Table:
+    """All triplets of the settings' configuration."""
+    table = Table(config.root, f"triplets/{config.split.configuration}", num_buckets)
+    columns = (*table.key, "negative_id", "negative_level", "negative_variant", "split")
+    return table.read_all(columns)
+
+
+def triplets_to_train(triplets: pa.Table, config: Config, split: str) -> pa.Table:
+    """One triplet for each version in a split, with the negative of the tier that the settings train with."""
+    wanted = pc.field("split") == split, pc.field("tier") == config.training.tier, pc.field("draw") == 0
+    found = triplets.filter(wanted[0] & wanted[1] & wanted[2])
+    if not len(found):
+        raise TableError(
+            f"triplets/{config.split.configuration} has no triplet of tier {config.training.tier} in {split}: "
+            "set training.tier to one of triplets.tiers"
+        )
+    return found

@@ -1,0 +1,89 @@
+"""Model folders below a root: whose run they hold, and how they get there and back, from any store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artsim.cache import inputs_of
+from artsim.config import Config
+from artsim.siamese import ModelError
+from artsim.store import Store
+from artsim.tables import Table, TableError, differences, fingerprint, open_root
+
+_HARDWARE = {"name", "num_workers", "num_cpus", "use_gpu", "max_failures"}
+FILES = ("model.safetensors", "config.json")
+"""What makes a model, in the order in which it is put in place: a folder with the last has all."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: the folder that its model goes to, and what identifies it."""
+
+    folder: str
+    name: str
+    """Name and the recipe's fingerprint, so that a run never resumes from another's checkpoints."""
+    info: dict[str, Any]
+    """What the scorer must know of how its features were made, and the recipe, which are stored with the model."""
+    is_trained: bool
+
+
+def claim(config: Config, overwrite: bool = False) -> Run:
+    """The run that these settings ask for; TableError where the folder holds a model of others, or tables lack."""
+    recipe = _recipe(config)
+    folder = f"{config.root}/models/{config.model_name}"
+    found = (Store(folder).read_json("config.json") or {}).get("info", {})
+    is_trained = found.get("fingerprint") == fingerprint(recipe)
+    if found and not is_trained and not overwrite:
+        raise TableError(
+            f"{folder} was trained with other settings ({'; '.join(differences(found['recipe'], recipe))}): "
+            "choose another training.name, or train it anew with --overwrite"
+        )
+    info = {
+        "name": config.model_name,
+        "fingerprint": fingerprint(recipe),
+        "recipe": recipe,
+        "letterbox": config.letterbox.model_dump(mode="json", exclude={"workers"}) | {"sizes": [config.embed.size]},
+        "embed": config.embed.model_dump(mode="json", exclude={"workers", "table"}),
+        "max_pixels": config.source.max_pixels,
+    }
+    return Run(folder, f"{config.model_name}-{fingerprint(recipe)}", info, is_trained)
+
+
+def _recipe(config: Config) -> dict[str, Any]:
+    """All that changes the weights: settings, and the fingerprints and contents of the tables."""
+    num_buckets = open_root(config.root)
+    triplets = Table(config.root, f"triplets/{config.split.configuration}", num_buckets)
+    tables = [*(source.table for source in inputs_of(config, num_buckets)), triplets]
+    return {
+        "head": config.head.model_dump(mode="json"),
+        "training": config.training.model_dump(mode="json", exclude=_HARDWARE),
+        "seed": config.seed,
+        "inputs": {table.name: table.finished()["digest"] for table in tables},
+    }
+
+
+@contextmanager
+def fetch(folder: str) -> Iterator[Path]:
+    """A model's files as a local folder, wherever it lies; ModelError where it is not a model folder."""
+    store = Store(folder)
+    with tempfile.TemporaryDirectory() as local:
+        for name in FILES:
+            try:
+                data = store.read(name)
+            except OSError as error:
+                raise ModelError(f"{folder}: {name} cannot be read ({error})") from error
+            if data is None:
+                raise ModelError(f"{folder}: not a model folder, it has no {name}")
+            (Path(local) / name).write_bytes(data)
+        yield Path(local)
+
+
+def publish(local: Path, folder: str) -> None:
+    """Put a model's files in place, config.json last."""
+    for name in FILES:
+        Store(folder).write(name, (local / name).read_bytes())
