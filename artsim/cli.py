@@ -1,0 +1,79 @@
+"""The command `artsim`: what a root holds, and how alike two pictures are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+Json = Annotated[bool, typer.Option("--json", help="one JSON object, for programs")]
+
+
+@contextmanager
+def _one_sentence(*errors: type[Exception]) -> Iterator[None]:
+    """End the program with exit code 1 and the error's own words where the user can do something about it."""
+    try:
+        yield
+    except errors as error:
+        sys.exit(f"error: {error}")
+
+
+@app.callback()
+def main() -> None:
+    """Regenerate a data set of paintings, learn how similar a picture is to an artwork, serve that score."""
+
+
+@app.command()
+def status(root: Annotated[str, typer.Argument(help="folder or URL of the tables")], as_json: Json = False) -> None:
+    """Rows expected, done and quarantined in each table."""
+    from artsim.tables import TableError
+    from artsim.tables import status as read_status
+
+    with _one_sentence(TableError):
+        found = read_status(root)
+    print(json.dumps(found, indent=1) if as_json else "\n".join(_status_lines(found)))
+
+
+def _status_lines(found: dict[str, Any]) -> list[str]:
+    lines = [f"{'table':<30} {'done':>9} {'expected':>9} {'recipe':<17} quarantined"]
+    for name, table in found["tables"].items():
+        reasons = ", ".join(f"{reason} {count}" for reason, count in table["quarantined"].items()) or "-"
+        expected = "?" if table["expected"] is None else f"{table['expected']:,}"
+        lines.append(f"{name:<30} {table['done']:>9,} {expected:>9} {table['recipe']:<17} {reasons}")
+    return lines
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="a picture")],
+    second: Annotated[Path, typer.Argument(help="another picture")],
+    model: Annotated[str, typer.Option(help="folder or URL of a trained model, such as runs/demo/models/a70")],
+    as_json: Json = False,
+) -> None:
+    """How alike two pictures are, from -1 to 1."""
+    from artsim.scorer import PictureError, Scorer
+    from artsim.siamese import ModelError
+
+    with _one_sentence(ModelError, PictureError):
+        scorer = Scorer.load(model)
+        similarity = scorer.compare(*(_read(path) for path in (first, second)))
+    answer = {"similarity": round(similarity, 6), "model": model, "recipe": scorer.recipe}
+    print(json.dumps(answer) if as_json else f"{similarity:.4f}  {first} and {second}")
+
+
+def _read(path: Path) -> tuple[str, bytes]:
+    try:
+        return str(path), path.read_bytes()
+    except OSError as error:
+        sys.exit(f"error: {path} cannot be read: {error.strerror}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,66 @@
+"""How alike two pictures are: the pipeline's own steps and a trained head, on one machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from artsim.config import EmbedConfig, LetterboxConfig
+from artsim.models import fetch
+from artsim.schemas import Batch
+from artsim.siamese import Head, ModelError, load_model
+from artsim.stages.embed import EmbedImage
+from artsim.stages.letterbox import Letterbox
+
+
+class PictureError(ValueError):
+    """A picture that cannot be scored; the message names it and says why."""
+
+
+class Scorer:
+    """A trained head behind the features that it was trained on."""
+
+    def __init__(self, head: Head, info: dict[str, Any]) -> None:
+        self._head = head
+        self._letterbox = Letterbox(LetterboxConfig(**info["letterbox"]), info["max_pixels"])
+        self._embed = EmbedImage(EmbedConfig(**info["embed"]))
+        self._size = int(info["embed"]["size"])
+        self.recipe: str = info["fingerprint"]
+        """Fingerprint of what the model was trained from."""
+
+    @classmethod
+    def load(cls, model: str) -> Scorer:
+        """The scorer of a model folder, local or a URL; ModelError where it is broken."""
+        with fetch(model) as folder:
+            head, info = load_model(folder)
+        if head.config.caption_fusion:
+            raise ModelError(f"{model}: was trained with caption_fusion; two pictures alone cannot be compared with it")
+        try:
+            return cls(head, info)
+        except (KeyError, ValueError) as error:
+            raise ModelError(f"{model}: config.json does not say how features were made ({error})") from error
+
+    def compare(self, first: tuple[str, bytes], second: tuple[str, bytes]) -> float:
+        """Cosine similarity of two pictures (name, encoded bytes), -1..1; PictureError where one cannot be read."""
+        one, other = self.embed([first, second])
+        return float(one @ other)
+
+    def embed(self, pictures: list[tuple[str, bytes]]) -> np.ndarray:
+        """Embeddings (B, D) float32 of length 1; PictureError names the first picture that cannot be read."""
+        names, images = zip(*pictures, strict=True)
+        boxed = self._letterbox({"image": np.array(images, object)})
+        _raise_first(names, boxed)
+        square = {"image": boxed[f"image_{self._size}"], "box": boxed[f"box_{self._size}"]}
+        features = self._embed(square)
+        _raise_first(names, features)
+        tokens = torch.from_numpy(features["tokens"]) if self._head.sizes.token_size else None
+        with torch.no_grad():
+            return self._head(torch.from_numpy(features["pooled"]), tokens).numpy()
+
+
+def _raise_first(names: tuple[str, ...], batch: Batch) -> None:
+    for name, error in zip(names, batch["error"], strict=True):
+        if error is not None:
+            raise PictureError(f"{name}: {error}")
