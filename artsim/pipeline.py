@@ -1,0 +1,409 @@
+"""The one seam to Ray: a stage over tables into a table, streaming through Ray Data, exact after any kill."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from ray.data import ActorPoolStrategy, Datasource, ReadTask, TaskPoolStrategy
+from ray.data.block import BlockMetadata
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.util.annotations import RayDeprecationWarning
+
+import artsim
+from artsim.config import Command, Config, Section, Workers
+from artsim.resume import Expand, Input, Work, publish
+from artsim.schemas import Batch, digest64, quarantine_schema, row_hashes, schema_of, to_arrow, to_batch
+from artsim.sources import SourceError, fetch
+from artsim.tables import Parts, Table, TableError, claim, create_root, fingerprint, sweep
+
+logger = logging.getLogger("artsim")
+
+PACKAGES = ("ray", "numpy", "pyarrow", "pillow", "opencv-python-headless", "torch")
+LOCAL_OBJECT_STORE_BYTES = 1_500_000_000
+DONE = "done"
+
+
+class Stage(Protocol):
+    """A step of the pipeline: a plain callable that knows its version and whether it gives the same bytes always."""
+
+    version: ClassVar[int]
+    determinism: ClassVar[str]
+
+    def __call__(self, batch: Batch) -> Batch: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one job does: which stage reads which columns of which tables, and the table that it fills."""
+
+    table: str
+    stage: Callable[..., Stage]
+    arguments: tuple[Any, ...]
+    reads: dict[str, dict[str, str]]
+    workers: Workers
+    settings: dict[str, Any] = field(default_factory=dict)
+    schema: pa.Schema | None = None
+    expand: Expand | None = None
+    fetch_bytes: int = 0
+    """Largest file in bytes that is fetched from the column `uri` into the column `image`; 0: nothing is fetched."""
+    whole: bool = False
+    """Each row depends on all rows of the tables read, so a change of any makes all anew."""
+
+
+class Summary(NamedTuple):
+    """What became of a table's rows."""
+
+    table: str
+    rows: int
+    quarantined: int
+    seconds: float
+    new_rows: int
+
+    def __str__(self) -> str:
+        rate = self.new_rows / max(self.seconds, 1e-9)
+        done = f"{self.table}: {self.rows} rows, {self.quarantined} quarantined"
+        return f"{done}, {self.new_rows} new in {self.seconds:.1f} s ({rate:.1f} rows/s)"
+
+
+def connect() -> None:
+    """Join the cluster that RAY_ADDRESS names, or start one on this machine that ends with this process."""
+    if ray.is_initialized():
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    logging.basicConfig(format="%(message)s")
+    if address:
+        # A submitted job brings its own copy of the code; a driver from elsewhere sends it.
+        submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+        ray.init(address, runtime_env=None if submitted else {"py_modules": [artsim]}, log_to_driver=True)
+        return
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's core calls each actor of Ray Data an error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(
+        "local",
+        include_dashboard=False,
+        object_store_memory=LOCAL_OBJECT_STORE_BYTES,
+        logging_level=logging.WARNING,
+        # By default a worker that idles for a second is ended, and each write would wait for a new process.
+        _system_config={"idle_worker_killing_time_threshold_ms": 600_000},
+    )
+
+
+def run(step: Step, command: Command) -> Summary:
+    """Fill a table with the rows that it lacks, and finish it.
+
+    Raises TableError where the table holds rows of other settings, an input is not finished, or more than
+    max_failure_rate of the rows ended in quarantine. What was done until then is kept.
+    """
+    started = time.monotonic()
+    config = command.config
+    work, changes = begin(step, command)
+    for change in changes:
+        logger.warning(change)
+    manifest = work.table.manifest()
+    sweep(work.table, manifest)
+    if manifest is None or command.retry_quarantine or not work.is_current(manifest):
+        connect()
+        new_rows = _fill(step, work, config, command.retry_quarantine)
+        manifest = _settle(work, config)
+    else:
+        new_rows = 0
+    quarantined = sum(manifest["quarantined"].values())
+    summary = Summary(step.table, manifest["num_rows"], quarantined, time.monotonic() - started, new_rows)
+    print(summary, flush=True)
+    return summary
+
+
+def begin(step: Step, command: Command) -> tuple[Work, list[str]]:
+    """Open or make a table under the recipe of a step; returns its work, and warnings about package versions."""
+    config = command.config
+    num_buckets = create_root(config.root, config.num_buckets)
+    inputs = [Input.of(Table(config.root, name, num_buckets), columns) for name, columns in step.reads.items()]
+    kind: Any = step.stage
+    recipe = {
+        "stage": kind.__name__,
+        "version": kind.version,
+        "determinism": kind.determinism,
+        "settings": {name: _plain(value) for name, value in step.settings.items()},
+        "inputs": {source.table.name: source.fingerprint for source in inputs},
+    }
+    table = Table(config.root, step.table, num_buckets)
+    changes = claim(table, recipe, {name: version(name) for name in PACKAGES}, command.overwrite)
+    salt = digest64(fingerprint(recipe), *(source.digest for source in inputs if step.whole))
+    return Work(table, tuple(inputs), step.expand, salt), changes
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json", exclude={"workers", "table"}) if isinstance(value, Section) else value
+
+
+def main(job: Callable[[], None]) -> None:
+    """Run a job's main() as a program: a user's mistake ends it with one sentence and exit code 1."""
+    try:
+        job()
+    except (TableError, SourceError) as error:
+        sys.exit(f"error: {error}")
+
+
+class Chunk(NamedTuple):
+    """Missing rows `start` to `stop` of one bucket: what is read, and usually written, together."""
+
+    bucket: int
+    plan: ray.ObjectRef
+    """missing rows by bucket, of this bucket and others"""
+    start: int
+    stop: int
+
+
+@ray.remote(num_cpus=1, num_returns=2)
+def _plan(work: Work, buckets: Sequence[int], parts: Parts, retry_quarantine: bool) -> Any:
+    """The missing rows of some buckets; how many they are, and how many rows the buckets must have."""
+    missing = {bucket: work.missing(bucket, parts, retry_quarantine) for bucket in buckets}
+    return missing, {bucket: (len(rows), len(work.expected(bucket))) for bucket, rows in missing.items()}
+
+
+@ray.remote(num_cpus=1)
+def _settle_buckets(work: Work, buckets: Sequence[int], parts: Parts) -> list[tuple[Parts, int]]:
+    return [work.settle(bucket, parts) for bucket in buckets]
+
+
+def _shares(num_buckets: int) -> list[range]:
+    """The buckets, dealt out over two rounds of tasks on all cores."""
+    num_tasks = min(num_buckets, 2 * int(ray.cluster_resources()["CPU"]))
+    return [range(start, num_buckets, num_tasks) for start in range(num_tasks)]
+
+
+def _chunks(step: Step, work: Work, retry_quarantine: bool) -> tuple[list[Chunk], int]:
+    """The missing rows, cut into chunks, and the number of rows that the finished table must account for."""
+    parts, shared, size = work.table.parts(), ray.put(work), step.workers.rows_per_part
+    plans: list[Any] = [
+        _plan.remote(shared, buckets, parts, retry_quarantine) for buckets in _shares(work.table.num_buckets)
+    ]
+    chunks, expected = [], 0
+    for plan, counts in zip((plan for plan, _ in plans), ray.get([counts for _, counts in plans]), strict=True):
+        expected += sum(wanted for _, wanted in counts.values())
+        chunks += [
+            Chunk(bucket, plan, start, min(start + size, missing))
+            for bucket, (missing, _) in counts.items()
+            for start in range(0, missing, size)
+        ]
+    return chunks, expected
+
+
+def _fill(step: Step, work: Work, config: Config, retry_quarantine: bool) -> int:
+    """Do what is missing and return how many rows came new; what no worker survives is tried row by row."""
+    chunks, expected = _chunks(step, work, retry_quarantine)
+    if chunks:
+        work.table.store.delete(["_parts.json"])
+        work.table.store.write_json("_plan.json", {"expected": expected})
+    outcome: Counter[str] = Counter()
+    for tolerate in (False, True):
+        try:
+            for counts in _stream(step, work, chunks, tolerate) if chunks else ():
+                outcome.update(counts)
+                _check_failures(work.table, outcome, expected, config.max_failure_rate)
+        except RayTaskError:
+            raise
+        except RayError as error:
+            logger.warning(f"{step.table}: a worker died again and again ({type(error).__name__}); going on without it")
+        chunks = _left_over(step, work) if chunks else []
+    for chunk in chunks:
+        outcome.update(_alone(step, work, chunk))
+    return outcome[DONE]
+
+
+def _left_over(step: Step, work: Work) -> list[Chunk]:
+    """What a pass left undone, after a new start if it left anything.
+
+    An actor that Ray Data lets go of in the moment in which it dies is restarted and stays, and keeps its cores
+    (Ray 2.60). Leaving the cluster ends it.
+    """
+    chunks, _ = _chunks(step, work, retry_quarantine=False)
+    if chunks:
+        ray.shutdown()
+        connect()
+        chunks, _ = _chunks(step, work, retry_quarantine=False)
+    return chunks
+
+
+def _stream(step: Step, work: Work, chunks: list[Chunk], tolerate: bool) -> Iterator[dict[str, int]]:
+    """Run the stage over chunks and write what it gives; yields rows by outcome as parts appear.
+
+    A worker that dies is replaced, and its rows are tried once more. If that kills the next one too, RayError is
+    raised, or, with `tolerate`, the chunk is left missing and the others go on.
+    """
+    ray.data.DataContext.get_current().max_errored_blocks = -1 if tolerate else 0
+    workers, cluster = step.workers, ray.cluster_resources()
+    in_cluster = (
+        cluster.get("GPU", 0) / workers.num_gpus if workers.num_gpus else cluster["CPU"] / (workers.num_cpus or 1)
+    )
+    num_workers = min(workers.num_workers or max(1, int(in_cluster)), len(chunks))
+    io = TaskPoolStrategy(size=max(2, int(cluster["CPU"])))  # reads and writes wait more than they compute
+    rows = ray.data.read_datasource(
+        _Missing(step, ray.put(work), chunks), compute=io, num_cpus=0, override_num_blocks=len(chunks)
+    )
+    # Ray 2.60 deprecates this argument, but has no other way yet to end the retries of a row that kills.
+    warnings.filterwarnings("ignore", category=RayDeprecationWarning, module=__name__)
+    written = rows.map_batches(
+        type(step.stage.__name__, (_Worker,), {}),  # so that Ray's progress bars and dashboard name the stage
+        fn_constructor_args=(step, _worker_schema(step)),
+        batch_size=workers.batch_size,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(size=num_workers),
+        num_cpus=workers.num_cpus,
+        num_gpus=workers.num_gpus,
+        max_task_retries=0 if tolerate else 1,
+    ).map_batches(partial(_write, work.table, step.stage.__name__), batch_format="pyarrow", compute=io, num_cpus=0)
+    for counts in written.iter_batches(batch_size=None, batch_format="pyarrow"):
+        yield dict(zip(counts["outcome"].to_pylist(), counts["rows"].to_pylist(), strict=True))
+
+
+class _Missing(Datasource):
+    """The rows of some chunks, each chunk one block."""
+
+    def __init__(self, step: Step, work: ray.ObjectRef, chunks: Sequence[Chunk]) -> None:
+        super().__init__()
+        self._step, self._work, self._chunks = step, work, chunks
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        return None
+
+    def get_read_tasks(self, parallelism: int, *_: Any, **__: Any) -> list[ReadTask]:
+        return [
+            ReadTask(
+                partial(_read, self._step.fetch_bytes, self._work, chunk),
+                BlockMetadata(num_rows=chunk.stop - chunk.start, size_bytes=None, exec_stats=None, input_files=None),
+            )
+            for chunk in self._chunks
+        ]
+
+
+def _read(fetch_bytes: int, work: ray.ObjectRef, chunk: Chunk) -> Iterator[pa.Table]:
+    missing: pa.Table = ray.get(chunk.plan)[chunk.bucket]
+    rows = ray.get(work).read(chunk.bucket, missing.slice(chunk.start, chunk.stop - chunk.start))
+    if fetch_bytes:
+        images, errors = fetch(rows["uri"].to_pylist(), fetch_bytes)
+        rows = rows.append_column("image", pa.array(images, pa.binary()))
+        rows = rows.append_column("error", pa.array(errors, pa.string()))
+    yield rows
+
+
+class _Worker:
+    """A stage in a worker process: rows in, rows of the table's schema with `error` and `attempts` out."""
+
+    def __init__(self, step: Step, schema: pa.Schema) -> None:
+        self._stage, self._timeout_s, self._schema = step.stage(*step.arguments), step.workers.timeout_s, schema
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        # A decoder that hangs may hold the interpreter's lock: this timer needs no lock and ends the process.
+        faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=sys.__stderr__ or sys.stderr)
+        try:
+            return self._apply(rows)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    def _apply(self, rows: pa.Table) -> pa.Table:
+        if "error" not in rows.column_names:
+            rows = rows.append_column("error", pa.nulls(len(rows), pa.string()))
+        sound, lost = rows.filter(pc.is_null(rows["error"])), rows.filter(pc.is_valid(rows["error"]))
+        batches = [to_batch(lost)] if len(lost) else []
+        if len(sound):
+            batches.append(self._stage(to_batch(sound)))
+        return pa.concat_tables([to_arrow(batch, self._schema) for batch in batches])
+
+
+def _write(table: Table, stage: str, rows: pa.Table) -> pa.Table:
+    """Put the rows of a block in place, those with an error in quarantine; returns rows by outcome."""
+    sound, lost = rows.filter(pc.is_null(rows["error"])), rows.filter(pc.is_valid(rows["error"]))
+    outcome = Counter({DONE: len(sound)})
+    if len(sound):
+        sound = sound.drop_columns(["error", "attempts"])
+        table.write(sound.append_column("row_hash", pa.array(row_hashes(sound))))
+    if len(lost):
+        errors = [error.partition(": ") for error in lost["error"].to_pylist()]
+        lost = lost.append_column("reason", pa.array([reason for reason, _, _ in errors], pa.string()))
+        lost = lost.append_column("message", pa.array([message for _, _, message in errors], pa.string()))
+        lost = lost.append_column("stage", pa.array([stage] * len(lost), pa.string()))
+        attempts = pc.add(lost["attempts"], pa.scalar(1, pa.int32()))
+        lost = lost.set_column(lost.column_names.index("attempts"), "attempts", attempts)
+        table.write_quarantine(lost.select(quarantine_schema(table.name).names))
+        outcome.update(reason for reason, _, _ in errors)
+    return pa.table({"outcome": list(outcome), "rows": list(outcome.values())})
+
+
+def _alone(step: Step, work: Work, chunk: Chunk) -> dict[str, int]:
+    """Try each row of a chunk in a worker that it shares with no other; what ends or hangs it is quarantined."""
+    outcome: Counter[str] = Counter()
+    schema, shared = _worker_schema(step), ray.put(work)
+    read, worker = ray.remote(num_cpus=0)(_read_row), None
+    for row in range(chunk.start, chunk.stop):
+        one = read.remote(step.fetch_bytes, shared, chunk._replace(start=row, stop=row + 1))
+        worker = worker or _lone_worker(step, schema)
+        started = time.monotonic()
+        try:
+            result = ray.get(worker.__call__.remote(one))
+        except RayActorError as error:
+            hung = time.monotonic() - started >= step.workers.timeout_s
+            reason = (
+                f"timeout: took over {step.workers.timeout_s} s" if hung else f"killed_worker: {type(error).__name__}"
+            )
+            result = to_arrow(to_batch(ray.get(one)) | {"error": np.array([reason], object)}, schema)
+            worker = None
+        counts = _write(work.table, step.stage.__name__, result)
+        outcome.update(dict(zip(counts["outcome"].to_pylist(), counts["rows"].to_pylist(), strict=True)))
+    return outcome
+
+
+def _read_row(fetch_bytes: int, work: Work, chunk: Chunk) -> pa.Table:
+    return next(_read(fetch_bytes, ray.put(work), chunk))
+
+
+def _lone_worker(step: Step, schema: pa.Schema) -> Any:
+    options = {"num_cpus": step.workers.num_cpus, "num_gpus": step.workers.num_gpus, "max_restarts": 0}
+    return ray.remote(_Worker).options(**options).remote(step, schema)
+
+
+def _check_failures(table: Table, outcome: Counter[str], expected: int, max_failure_rate: float) -> None:
+    reasons = Counter({reason: count for reason, count in outcome.items() if reason != DONE})
+    if reasons.total() > max_failure_rate * expected:
+        commonest = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+        raise TableError(
+            f"{table.name}: {reasons.total()} of {expected} rows failed, more than max_failure_rate = "
+            f"{max_failure_rate:g} allows; commonest: {commonest}. Look at {table.root}/{table.name}/_quarantine, then "
+            "mend the cause and use --retry-quarantine, or raise max_failure_rate"
+        )
+
+
+def _settle(work: Work, config: Config) -> dict[str, Any]:
+    """Check that every expected row is there once, done or quarantined, and write the manifest that says so."""
+    parts, shared = work.table.parts(), ray.put(work)
+    tasks = [_settle_buckets.remote(shared, buckets, parts) for buckets in _shares(work.table.num_buckets)]
+    settled = [found for task in tasks for found in ray.get(task)]
+    missing = sum(count for _, count in settled)
+    assert not missing, f"{work.table.name}: {missing} rows are neither done nor quarantined"
+    reasons: Counter[str] = Counter()
+    for found, _ in settled:
+        reasons.update(found.reasons)
+    expected = sum(found.num_rows for found, _ in settled) + reasons.total()
+    _check_failures(work.table, reasons, expected, config.max_failure_rate)
+    return publish(work.table, [found for found, _ in settled], work.inputs)
+
+
+def _worker_schema(step: Step) -> pa.Schema:
+    """What a worker hands on: the table's columns but the hash of the row, and how it went."""
+    columns = [column for column in step.schema or schema_of(step.table) if column.name != "row_hash"]
+    return pa.schema([*columns, pa.field("error", pa.string()), pa.field("attempts", pa.int32())])

@@ -1,0 +1,33 @@
+"""resized -> captions, or generated -> generated_captions: one sentence that says what each picture shows.
+
+python jobs/caption.py root=runs/wikiart caption.table=generated_captions
+"""
+
+from collections.abc import Sequence
+
+from artsim import pipeline
+from artsim.config import parse_command
+from artsim.stages.caption import Caption
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    config = command.config
+    size = config.generate.size
+    reads = {
+        "captions": {"resized": {f"image_{size}": "image", f"box_{size}": "box"}},
+        "generated_captions": {"generated": {"image": "image", "box": "box"}},
+    }
+    step = pipeline.Step(
+        table=config.caption.table,
+        stage=Caption,
+        arguments=(config.caption,),
+        reads=reads[config.caption.table],
+        settings={"caption": config.caption, "size": size},
+        workers=config.caption.workers,
+    )
+    pipeline.run(step, command)
+
+
+if __name__ == "__main__":
+    pipeline.main(main)

@@ -1,0 +1,35 @@
+"""pictures or captions -> embeddings: the frozen features that the siamese head is trained on.
+
+python jobs/embed.py root=runs/wikiart embed.table=generated_embeddings
+"""
+
+from collections.abc import Sequence
+
+from artsim import pipeline
+from artsim.config import parse_command
+from artsim.stages.embed import EmbedCaption, EmbedImage
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    config = command.config
+    size, table = config.embed.size, config.embed.table
+    reads = {
+        "embeddings": {"resized": {f"image_{size}": "image", f"box_{size}": "box"}},
+        "generated_embeddings": {"generated": {"image": "image", "box": "box"}},
+        "caption_embeddings": {"captions": {"caption": "caption"}},
+        "generated_caption_embeddings": {"generated_captions": {"caption": "caption"}},
+    }
+    step = pipeline.Step(
+        table=table,
+        stage=EmbedCaption if "caption" in table else EmbedImage,
+        arguments=(config.embed,),
+        reads=reads[table],
+        settings={"embed": config.embed},
+        workers=config.embed.workers,
+    )
+    pipeline.run(step, command)
+
+
+if __name__ == "__main__":
+    pipeline.main(main)

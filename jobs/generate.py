@@ -1,0 +1,32 @@
+"""prompts + resized -> generated: a version of each painting that follows its prompt.
+
+python jobs/generate.py root=runs/wikiart
+"""
+
+from collections.abc import Sequence
+
+from artsim import pipeline
+from artsim.config import parse_command
+from artsim.stages.generate import Generate
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    config = command.config
+    size = config.generate.size
+    step = pipeline.Step(
+        table="generated",
+        stage=Generate,
+        arguments=(config.generate, config.seed),
+        reads={
+            "prompts": {"approach": "approach", "prompt": "prompt"},
+            "resized": {f"image_{size}": "image", f"box_{size}": "box"},
+        },
+        settings={"generate": config.generate, "seed": config.seed},
+        workers=config.generate.workers,
+    )
+    pipeline.run(step, command)
+
+
+if __name__ == "__main__":
+    pipeline.main(main)

@@ -1,0 +1,35 @@
+"""source -> artworks: one row for each painting that the source holds, measured and hashed.
+
+python jobs/ingest.py source.uri=/path/to/wikiart root=runs/wikiart
+"""
+
+from collections.abc import Sequence
+
+from artsim import pipeline
+from artsim.config import parse_command
+from artsim.resume import replace
+from artsim.sources import list_source
+from artsim.stages.measure import Measure
+from artsim.tables import Table, create_root
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    config = command.config
+    rows = list_source(config.source)
+    replace(Table(config.root, "_listing", create_root(config.root, config.num_buckets)), rows)
+    columns = ("uri", "genre", "artist", "title", "subset")
+    step = pipeline.Step(
+        table="artworks",
+        stage=Measure,
+        arguments=(config.source.max_pixels,),
+        reads={"_listing": {name: name for name in columns}},
+        settings={"source": config.source},
+        workers=config.source.workers,
+        fetch_bytes=config.source.max_bytes,
+    )
+    pipeline.run(step, command)
+
+
+if __name__ == "__main__":
+    pipeline.main(main)

@@ -1,0 +1,33 @@
+"""captions + artworks -> prompts: what to make of each painting, at each level.
+
+python jobs/prompt.py root=runs/wikiart
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from artsim import pipeline
+from artsim.config import parse_command
+from artsim.stages.prompt import WritePrompt, expand
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    config = command.config
+    step = pipeline.Step(
+        table="prompts",
+        stage=WritePrompt,
+        arguments=(config.prompt, config.seed),
+        reads={
+            "captions": {"caption": "caption"},
+            "artworks": {name: name for name in ("genre", "artist", "title")},
+        },
+        settings={"prompt": config.prompt, "seed": config.seed},
+        expand=partial(expand, config=config.prompt, seed=config.seed),
+        workers=config.prompt.workers,
+    )
+    pipeline.run(step, command)
+
+
+if __name__ == "__main__":
+    pipeline.main(main)

@@ -1,0 +1,40 @@
+"""source -> model and report: every job that is not done yet, in order.
+
+python jobs/run.py --config jobs/local.yaml source.uri=/path/to/wikiart root=runs/wikiart
+"""
+
+import sys
+from collections.abc import Sequence
+
+from artsim import pipeline
+from artsim.config import parse_command
+from jobs import caption, embed, evaluate, generate, ingest, prompt, resize, split, train, triplets
+
+STEPS = (
+    (ingest, ()),
+    (resize, ()),
+    (caption, ("caption.table=captions",)),
+    (prompt, ()),
+    (generate, ()),
+    (caption, ("caption.table=generated_captions",)),
+    (embed, ("embed.table=embeddings",)),
+    (embed, ("embed.table=generated_embeddings",)),
+    (embed, ("embed.table=caption_embeddings",)),
+    (embed, ("embed.table=generated_caption_embeddings",)),
+    (split, ()),
+    (triplets, ()),
+    (train, ()),
+    (evaluate, ()),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    given = sys.argv[1:] if argv is None else list(argv)
+    config = parse_command(given, __doc__).config
+    for job, settings in STEPS:
+        job.main([*given, *settings])
+    print(f"{config.root}/models/{config.model_name}/report.html\n{config.root}/models/{config.model_name}", flush=True)
+
+
+if __name__ == "__main__":
+    pipeline.main(main)

@@ -1,0 +1,46 @@
+"""splits/<name> + generated + artworks -> triplets/<name>: negatives by tier, drawn inside each split.
+
+python jobs/triplets.py root=runs/wikiart
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import pyarrow as pa
+
+from artsim import pipeline
+from artsim.config import Config, parse_command
+from artsim.schemas import VERSION_KEY
+from artsim.tables import Table, open_root
+from artsim.triplets import Candidates, DrawNegatives, expand_tiers
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    config = command.config
+    split = f"splits/{config.split.configuration}"
+    step = pipeline.Step(
+        table=f"triplets/{config.split.configuration}",
+        stage=DrawNegatives,
+        arguments=(config.triplets, config.seed, _candidates(config, split)),
+        reads={"generated": {}, split: {"split": "split"}, "artworks": {"genre": "genre", "artist": "artist"}},
+        settings={"triplets": config.triplets, "seed": config.seed},
+        expand=partial(expand_tiers, config=config.triplets),
+        workers=config.triplets.workers,
+        whole=True,
+    )
+    pipeline.run(step, command)
+
+
+def _candidates(config: Config, split: str) -> Candidates:
+    def read(table: str, *columns: str) -> pa.Table:
+        return Table(config.root, table, num_buckets).read_all(columns)
+
+    num_buckets = open_root(config.root)
+    return Candidates(
+        read("artworks", "id", "genre", "artist"), read(split, "id", "split"), read("generated", *VERSION_KEY)
+    )
+
+
+if __name__ == "__main__":
+    pipeline.main(main)

@@ -1,0 +1,31 @@
+"""Stages that behave badly on purpose, each on the rows whose title says so."""
+
+import os
+import time
+from typing import ClassVar
+
+import numpy as np
+
+from artsim.schemas import Batch
+
+
+class Shout:
+    """Adds caption: the title in capitals. `kill` ends the process, `hang` never returns, `fail` is an error."""
+
+    version: ClassVar[int] = 1
+    determinism: ClassVar[str] = "exact"
+
+    def __init__(self, seconds_per_row: float = 0.0) -> None:
+        self._seconds_per_row = seconds_per_row
+
+    def __call__(self, batch: Batch) -> Batch:
+        time.sleep(self._seconds_per_row * len(batch["title"]))
+        if "kill" in batch["title"]:
+            os._exit(1)
+        if "hang" in batch["title"]:
+            time.sleep(1e6)
+        if "bug" in batch["title"]:
+            raise ZeroDivisionError("a defect of the stage")
+        errors = [f"corrupt: {title}" if title == "fail" else None for title in batch["title"]]
+        captions = [None if title == "fail" else title.upper() for title in batch["title"]]
+        return batch | {"caption": np.array(captions, object), "error": np.array(errors, object)}

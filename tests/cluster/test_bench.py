@@ -1,0 +1,62 @@
+"""Both sides of each benchmark, in small: they do the same work, and the report says how fast."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from jobs import bench
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("cluster")]
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """The benchmark of training sets the number of threads for good."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def check(report: dict[str, Any]) -> None:
+    assert report["ratio"] == report["runs"][0]["ratio"]
+    for run in report["runs"]:
+        assert run["ratio"] == pytest.approx(run["ours"] / run["reference"], rel=2e-3)
+
+
+def test_resize_writes_the_same_squares_on_both_sides(capsys: pytest.CaptureFixture[str]) -> None:
+    own = ["num_paintings=5", "copies=2", "num_runs=1"]
+    sizes = ["letterbox.sizes=[96, 64]", "generate.size=64", "embed.size=64"]
+    bench.main(["resize", *own, *sizes, "gallery.max_side_px=200", "letterbox.workers.num_workers=2"])
+    report = json.loads(capsys.readouterr().out)
+    assert (report["name"], report["unit"], report["num_images"]) == ("resize", "images/s", 10)
+    work = report["runs"][0]["work"]
+    assert work["ours"] == work["reference"]
+    assert work["ours"]["num_files"] == 20
+    check(report)
+
+
+def test_train_learns_the_same_on_both_sides(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("transformers")
+    bench.main(["train", "num_triplets=4", "num_epochs=2", "num_runs=1", "training.batch_size=2"])
+    report = json.loads(capsys.readouterr().out)
+    assert (report["name"], report["unit"], report["num_pictures"]) == ("train", "triplets/s", 12)
+    assert (report["num_weights"], report["batch_size"]) == (4_731_904 + 1, 2)
+    for preset in (report, report["tokens"]):
+        check(preset)
+        work = preset["runs"][0]["work"]
+        assert work["ours"]["loss"] == pytest.approx(work["reference"]["loss"], rel=1e-3)
+
+
+def test_a_misspelt_name_or_setting_is_one_sentence() -> None:
+    for argv, message in (
+        ([], "NAME is one of resize, train, not ''"),
+        (["resise"], "NAME is one of resize, train, not 'resise'"),
+        (["resize", "num_run=3"], "num_run = 3: no such setting; known are source, num_paintings"),
+        (["train", "num_runs=0"], "num_runs = 0: Input should be greater than or equal to 1"),
+        (["train", "num_runs"], "num_runs: write key=value"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            bench.main(argv)

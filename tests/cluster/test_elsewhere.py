@@ -1,0 +1,150 @@
+"""The same jobs on a cluster that RAY_ADDRESS names, through `ray job submit`, and with the root on an object store."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from artsim.tables import status
+from tests.cluster.test_jobs import NUM_PAINTINGS, SMALL, contents, job, paintings, run, whole
+from tests.conftest import REPOSITORY
+
+__all__ = ["paintings", "whole"]
+
+pytestmark = pytest.mark.cluster
+
+BIN = Path(sys.executable).parent
+
+
+class Head(NamedTuple):
+    """Where a Ray head node listens."""
+
+    address: str
+    dashboard: str
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """A Ray cluster of one node that other processes join, ended by its process group."""
+    port, dashboard = free_port(), free_port()
+    command = [BIN / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"]
+    command += ["--num-cpus=2", "--object-store-memory=500000000", "--include-dashboard=true"]
+    command += [f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--temp-dir=/tmp/artsim-ray"]
+    command += ["--min-worker-port=21000", "--max-worker-port=21999", f"--ray-client-server-port={free_port()}"]
+    # Submitted jobs find `python` on the head's path, as in an activated virtual environment.
+    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, start_new_session=True, env=environment, **quiet)
+    try:
+        wait_for(f"http://127.0.0.1:{dashboard}/api/version", process)
+        yield Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            assert process.poll() is None, "the server ended"
+            assert time.monotonic() < deadline, f"{url} does not answer"
+            time.sleep(0.3)
+
+
+def without(table: str, root: Path, copy: Path) -> dict[str, tuple[int, int]]:
+    """Copy a root but for one table; returns what the table held."""
+    subprocess.run(["cp", "-r", f"{root}/.", copy], check=True)
+    subprocess.run(["rm", "-r", copy / table], check=True)
+    return contents(root, table)
+
+
+def test_a_job_runs_on_the_cluster_that_ray_address_names(head: Head, whole: tuple[Path, str], tmp_path: Path) -> None:
+    expected = without("resized", whole[0], tmp_path)
+    run("resize", tmp_path, RAY_ADDRESS=head.address)
+    assert contents(tmp_path, "resized") == expected
+
+
+def test_a_submitted_job_brings_its_own_code(head: Head, whole: tuple[Path, str], tmp_path: Path) -> None:
+    expected = without("captions", whole[0], tmp_path)
+    command = [BIN / "ray", "job", "submit", "--address", head.dashboard, "--working-dir", ".", "--"]
+    command += ["python", "jobs/caption.py", f"root={tmp_path}", *SMALL]
+    submitted = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=180, check=False)
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    assert f"captions: {NUM_PAINTINGS} rows" in submitted.stdout
+    assert contents(tmp_path, "captions") == expected
+
+
+def test_a_relative_root_is_refused_on_a_cluster(head: Head) -> None:
+    process = job("resize", Path("runs/nowhere"), RAY_ADDRESS=head.address)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "name an absolute folder or a URL that all machines reach" in output
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A real S3 server on loopback over an empty bucket `art`; the environment that clients need."""
+    folder, port = tmp_path_factory.mktemp("s3"), free_port()
+    (folder / "art").mkdir()
+    command = [BIN / "rclone", "serve", "s3", "--auth-key", "key,secret", "--addr", f"127.0.0.1:{port}", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    }
+    try:
+        wait_for(f"http://127.0.0.1:{port}", process)
+        yield environment
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.mark.s3
+@pytest.mark.slow
+def test_tables_live_on_an_object_store(
+    s3: dict[str, str], whole: tuple[Path, str], paintings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    settings = ["root=s3://art/root", f"source.uri={paintings}", "max_failure_rate=0.1", *SMALL]
+    for name in ("ingest", "resize", "caption"):
+        command = [sys.executable, f"jobs/{name}.py", *settings]
+        subprocess.run(command, cwd=REPOSITORY, env=os.environ | s3, capture_output=True, timeout=200, check=True)
+    here, there = status(str(whole[0]))["tables"], status("s3://art/root")["tables"]
+    assert {name: here[name]["done"] for name in there} == {name: table["done"] for name, table in there.items()}
+    assert set(there) == {"artworks", "resized", "captions"}
+
+
+@pytest.mark.s3
+def test_a_bucket_that_is_not_there_is_one_sentence(s3: dict[str, str], paintings: Path) -> None:
+    command = [sys.executable, "jobs/ingest.py", "root=s3://nobodys-bucket/root", f"source.uri={paintings}"]
+    found = subprocess.run(command, cwd=REPOSITORY, env=os.environ | s3, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert "nobodys-bucket" in found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1

@@ -1,0 +1,218 @@
+"""The jobs as users run them: as programs on this machine, killed half-way, and with wrong input."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from artsim.config import GalleryConfig
+from artsim.gallery import paint
+from artsim.tables import Table, status
+from tests.conftest import REPOSITORY
+
+pytestmark = pytest.mark.cluster
+
+NUM_PAINTINGS = 36
+SMALL = (
+    "num_buckets=4",
+    "letterbox.sizes=[256]",
+    "generate.size=256",
+    "embed.size=256",
+    "letterbox.workers.rows_per_part=4",
+    "generate.workers.rows_per_part=4",
+    "training.num_epochs=4",
+    "head.model_size=32",
+    "head.hidden_size=64",
+    "letterbox.workers.num_workers=2",
+)
+
+
+@pytest.fixture(scope="session")
+def paintings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small paintings, and a text file that says it is one."""
+    folder = tmp_path_factory.mktemp("paintings")
+    for index in range(NUM_PAINTINGS):
+        painting = paint(index, GalleryConfig(max_side_px=320))
+        (folder / painting.path).parent.mkdir(exist_ok=True)
+        (folder / painting.path).write_bytes(painting.image)
+    (folder / "Baroque" / "nobody_words.jpg").write_text("this is no picture")
+    return folder
+
+
+def job(name: str, root: Path, *settings: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, f"jobs/{name}.py", f"root={root}", *SMALL, *settings]
+    return subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(name: str, root: Path, *settings: str, **environment: str) -> str:
+    process = job(name, root, *settings, **environment)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def contents(root: Path, table: str) -> dict[str, tuple[int, int]]:
+    """Key -> hashes of input and row, each key once."""
+    found = Table(str(root), table, 4)
+    rows = found.read_all((*found.key, "input_hash", "row_hash")).to_pylist()
+    hashes = {"/".join(str(row[name]) for name in found.key): (row["input_hash"], row["row_hash"]) for row in rows}
+    assert len(hashes) == len(rows)
+    return hashes
+
+
+@pytest.fixture(scope="session")
+def whole(paintings: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A root on which jobs/run.py ran from the source to the report, and what it printed."""
+    root = tmp_path_factory.mktemp("whole")
+    return root, run("run", root, f"source.uri={paintings}", "max_failure_rate=0.1")
+
+
+def test_run_makes_every_table_a_model_and_a_report(whole: tuple[Path, str]) -> None:
+    root, output = whole
+    tables = status(str(root))["tables"]
+    counts = {name: (table["done"], table["expected"]) for name, table in tables.items()}
+    n = NUM_PAINTINGS
+    assert counts.pop("artworks") == (n, n + 1)
+    assert tables["artworks"]["quarantined"] == {"not_an_image": 1}
+    assert counts.pop("triplets/a70") == (10 * n, 10 * n)
+    originals = {"resized", "captions", "embeddings", "caption_embeddings", "splits/a70"}
+    versions = {"prompts", "generated", "generated_captions", "generated_embeddings", "generated_caption_embeddings"}
+    assert counts == dict.fromkeys(originals, (n, n)) | dict.fromkeys(versions, (2 * n, 2 * n))
+    report, model = output.splitlines()[-2:]
+    assert "<html" in Path(report).read_text()
+    assert {path.name for path in Path(model).iterdir()} >= {
+        *("model.safetensors", "config.json", "metrics.json", "metrics.jsonl", "report.html", "checkpoints", "examples")
+    }
+
+
+def test_the_metrics_compare_the_head_with_the_frozen_features_on_the_same_rows(whole: tuple[Path, str]) -> None:
+    metrics = json.loads((whole[0] / "models/a70/metrics.json").read_text())
+    by_rows: dict[tuple[str, str, str], set[tuple[str, int]]] = {}
+    for row in metrics["rows"]:
+        by_rows.setdefault((row["split"], row["level"], row["tier"]), set()).add((row["scorer"], row["n"]))
+    assert by_rows
+    for found in by_rows.values():
+        assert {scorer for scorer, _ in found} == {"model", "frozen", "frozen_centred"}
+        assert len({n for _, n in found}) == 1
+    assert "test paintings of" in metrics["verdict"]
+
+
+def test_a_second_run_finds_nothing_to_do(whole: tuple[Path, str], paintings: Path) -> None:
+    root, _ = whole
+    before = contents(root, "generated")
+    output = run("run", root, f"source.uri={paintings}", "max_failure_rate=0.1")
+    assert set(re.findall(r"(\d+) new in", output)) == {"0"}
+    assert "trained already" in output
+    assert contents(root, "generated") == before
+
+
+@pytest.mark.parametrize(("name", "table"), [("resize", "resized"), ("generate", "generated")])
+def test_a_job_that_was_killed_twice_ends_as_if_it_never_was(
+    name: str, table: str, whole: tuple[Path, str], paintings: Path, tmp_path: Path
+) -> None:
+    subprocess.run(["cp", "-r", f"{whole[0]}/.", tmp_path], check=True)
+    expected = contents(tmp_path, table)
+    subprocess.run(["rm", "-r", tmp_path / table], check=True)
+    for num_parts in (1, 3):
+        process = job(name, tmp_path)
+        try:
+            for _ in part_counts(tmp_path / table, num_parts, process):
+                time.sleep(0.01)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert not (tmp_path / table / "_parts.json").exists()
+    done = sum(table_["done"] for name_, table_ in status(str(tmp_path))["tables"].items() if name_ == table)
+    assert 0 < done < len(expected)
+    output = run(name, tmp_path)
+    assert contents(tmp_path, table) == expected
+    assert (
+        f"{len(expected) - done} new in" in output
+        or int(re.findall(r"(\d+) new in", output)[0]) <= len(expected) - done
+    )
+    assert not list((tmp_path / table).glob(".tmp-*"))
+
+
+def part_counts(folder: Path, num_parts: int, process: subprocess.Popen[str]) -> Iterator[int]:
+    """Count the parts of a table until there are so many."""
+    deadline = time.monotonic() + 120
+    while (count := len(list(folder.glob("*.parquet")))) < num_parts:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[0]
+        yield count
+
+
+WRONG = {
+    "a folder that is not there": (("ingest", "source.uri=/nowhere"), "/nowhere"),
+    "a folder without pictures": (("ingest", "source.uri=EMPTY"), "none of its 0 files is an image"),
+    "no source": (("ingest",), "source.uri"),
+    "a misspelt setting": (("resize", "letterbox.jpg_quality=3"), "did you mean jpeg_quality"),
+    "a job before its turn": (("caption",), "run jobs/"),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_mistake_ends_in_one_sentence(mistake: str, tmp_path: Path) -> None:
+    (name, *settings), words = WRONG[mistake]
+    (tmp_path / "empty").mkdir()
+    settings = [setting.replace("EMPTY", str(tmp_path / "empty")) for setting in settings]
+    process = job(name, tmp_path / "root", *settings)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode not in (0, None)
+    assert words in output.lower() or words in output
+    assert "Traceback" not in output
+    assert len(output.strip().splitlines()) == 1
+
+
+def test_other_settings_are_refused_and_nothing_is_lost(whole: tuple[Path, str]) -> None:
+    before = contents(whole[0], "resized")
+    process = job("resize", whole[0], "letterbox.jpeg_quality=50")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "settings.letterbox.jpeg_quality: 95 before, 50 now" in output
+    assert contents(whole[0], "resized") == before
+
+
+def test_compare_and_status_answer_programs(whole: tuple[Path, str]) -> None:
+    root, _ = whole
+    model = root / "models/a70"
+    pictures = [model / "examples/painting.jpg", model / "examples/version.jpg"]
+    same = artsim("compare", pictures[0], pictures[0], "--model", model, "--json")
+    other = artsim("compare", *pictures, "--model", model, "--json")
+    assert json.loads(same)["similarity"] == pytest.approx(1, abs=1e-5)
+    assert -1 <= json.loads(other)["similarity"] < 1
+    shown = json.loads(artsim("status", root, "--json"))
+    assert shown["tables"]["resized"]["done"] == NUM_PAINTINGS
+
+
+@pytest.mark.parametrize("broken", ["missing", "config.json", "model.safetensors"])
+def test_a_broken_model_folder_is_one_sentence(broken: str, whole: tuple[Path, str], tmp_path: Path) -> None:
+    model = whole[0] / "models/a70"
+    for name in ("config.json", "model.safetensors"):
+        data = (model / name).read_bytes()
+        (tmp_path / name).write_bytes(data[: len(data) // 2] if name == broken else data)
+    folder = tmp_path / "nothing" if broken == "missing" else tmp_path
+    picture = model / "examples/painting.jpg"
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        artsim("compare", picture, picture, "--model", folder)
+    assert failed.value.stderr.startswith("error: ")
+    assert len(failed.value.stderr.strip().splitlines()) == 1
+
+
+def artsim(*arguments: object) -> str:
+    command = [sys.executable, "-m", "artsim.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout

@@ -1,0 +1,126 @@
+"""The seam on a real Ray: every row accounted for, whatever its stage does to its worker."""
+
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from ray.exceptions import RayTaskError
+
+from artsim.config import Command, Config, Workers
+from artsim.pipeline import Step, run
+from artsim.resume import replace
+from artsim.tables import Table, TableError, create_root, status
+from tests.cluster.stages import Shout
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("cluster")]
+
+
+def listing(root: Path, titles: list[str]) -> Table:
+    columns = {name: [""] * len(titles) for name in ("uri", "genre", "artist", "subset", "version")}
+    rows = {"id": [f"g/{row:04d}" for row in range(len(titles))], "title": titles} | columns
+    table = Table(str(root), "_listing", create_root(str(root), 4))
+    replace(table, pa.table(rows).select(["id", "uri", "genre", "artist", "title", "subset", "version"]))
+    return table
+
+
+def step(seconds_per_row: float = 0.0, timeout_s: float = 60, **settings: object) -> Step:
+    return Step(
+        table="captions",
+        stage=Shout,
+        arguments=(seconds_per_row,),
+        reads={"_listing": {"title": "title"}},
+        settings=settings,
+        workers=Workers(num_workers=2, num_cpus=0.5, batch_size=4, rows_per_part=8, timeout_s=timeout_s),
+    )
+
+
+def command(root: Path, **options: bool) -> Command:
+    return Command(Config(root=str(root), num_buckets=4, max_failure_rate=0.2), **options)
+
+
+def captions(root: Path) -> dict[str, str]:
+    rows = Table(str(root), "captions", 4).read_all(("id", "caption")).to_pylist()
+    assert len(rows) == len({row["id"] for row in rows})
+    return {row["id"]: row["caption"] for row in rows}
+
+
+def test_every_row_is_done_once(tmp_path: Path) -> None:
+    listing(tmp_path, [f"t{row}" for row in range(100)])
+    summary = run(step(), command(tmp_path))
+    assert (summary.rows, summary.new_rows, summary.quarantined) == (100, 100, 0)
+    assert captions(tmp_path) == {f"g/{row:04d}": f"T{row}" for row in range(100)}
+    assert run(step(), command(tmp_path)).new_rows == 0
+
+
+def test_only_what_changed_upstream_is_made_again(tmp_path: Path) -> None:
+    listing(tmp_path, [f"t{row}" for row in range(50)])
+    run(step(), command(tmp_path))
+    listing(tmp_path, ["new", *(f"t{row}" for row in range(1, 49)), "t49", "t50", "t51"])
+    summary = run(step(), command(tmp_path))
+    assert (summary.rows, summary.new_rows) == (52, 3)
+    assert captions(tmp_path)["g/0000"] == "NEW"
+    listing(tmp_path, [f"t{row}" for row in range(10)])
+    assert run(step(), command(tmp_path)).rows == 10
+    assert captions(tmp_path) == {f"g/{row:04d}": f"T{row}" for row in range(10)}
+
+
+def test_rows_that_kill_or_hang_their_worker_are_quarantined_alone(tmp_path: Path) -> None:
+    titles = [f"t{row}" for row in range(60)]
+    titles[7], titles[31], titles[33] = "kill", "hang", "fail"
+    listing(tmp_path, titles)
+    summary = run(step(timeout_s=3), command(tmp_path))
+    assert (summary.rows, summary.quarantined) == (57, 3)
+    table = Table(str(tmp_path), "captions", 4)
+    names = [name for names in table.parts(table.manifest()).quarantine.values() for name in names]
+    found = {row["id"]: row["reason"] for row in table.read_quarantine(names).to_pylist()}
+    assert found == {"g/0007": "killed_worker", "g/0031": "timeout", "g/0033": "corrupt"}
+    shown = status(str(tmp_path))["tables"]["captions"]
+    assert (shown["expected"], shown["done"]) == (60, 57)
+    assert shown["quarantined"] == {"killed_worker": 1, "timeout": 1, "corrupt": 1}
+
+
+def test_quarantined_rows_are_tried_again_on_demand(tmp_path: Path) -> None:
+    titles = [f"t{row}" for row in range(40)]
+    titles[3] = "fail"
+    listing(tmp_path, titles)
+    run(step(), command(tmp_path))
+    assert run(step(), command(tmp_path)).new_rows == 0
+    assert run(step(), command(tmp_path, retry_quarantine=True)).quarantined == 1
+    table = Table(str(tmp_path), "captions", 4)
+    names = [name for names in table.parts(table.manifest()).quarantine.values() for name in names]
+    assert table.read_quarantine(names)["attempts"].to_pylist() == [2]
+
+
+def test_a_table_of_failures_is_refused_with_its_reasons(tmp_path: Path) -> None:
+    listing(tmp_path, ["fail"] * 15 + ["fine"] * 25)
+    with pytest.raises(TableError, match=r"rows failed, more than max_failure_rate = 0\.2 allows; commonest: corrupt"):
+        run(step(), command(tmp_path))
+    assert Table(str(tmp_path), "captions", 4).manifest() is None
+
+
+def test_a_defect_of_the_stage_ends_the_job_with_its_own_error(tmp_path: Path) -> None:
+    listing(tmp_path, ["fine", "bug"])
+    with pytest.raises(RayTaskError, match="ZeroDivisionError: a defect of the stage"):
+        run(step(), command(tmp_path))
+
+
+def test_other_settings_are_refused_until_overwritten(tmp_path: Path) -> None:
+    listing(tmp_path, ["one", "two"])
+    run(step(quality=95), command(tmp_path))
+    with pytest.raises(TableError, match=r"settings\.quality: 95 before, 90 now"):
+        run(step(quality=90), command(tmp_path))
+    assert captions(tmp_path) == {"g/0000": "ONE", "g/0001": "TWO"}
+    assert run(step(quality=90), command(tmp_path, overwrite=True)).new_rows == 2
+
+
+def test_the_same_rows_whatever_the_batch_size(tmp_path: Path) -> None:
+    hashes = []
+    for batch_size, rows_per_part in ((1, 3), (16, 64)):
+        root = tmp_path / str(batch_size)
+        listing(root, [f"t{row}" for row in range(30)])
+        workers = Workers(num_workers=1, num_cpus=0.5, batch_size=batch_size, rows_per_part=rows_per_part)
+        run(Step("captions", Shout, (0.0,), {"_listing": {"title": "title"}}, workers), command(root))
+        rows = Table(str(root), "captions", 4).read_all(("id", "row_hash", "input_hash"))
+        hashes.append(Counter(map(str, rows.to_pylist())))
+    assert hashes[0] == hashes[1]

@@ -1,0 +1,84 @@
+"""Training through Ray Train: a run that was killed goes on where it was, and draws the same curve."""
+
+import json
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.cluster.test_jobs import job, paintings, run, whole
+
+__all__ = ["paintings", "whole"]
+
+pytestmark = pytest.mark.cluster
+
+NUM_EPOCHS = 6
+SETTINGS = (f"training.num_epochs={NUM_EPOCHS}", "training.patience=99")
+
+
+@pytest.fixture(scope="module")
+def unharmed(whole: tuple[Path, str]) -> list[dict[str, float]]:
+    """The curve of a run that nobody killed."""
+    run("train", whole[0], "training.name=unharmed", *SETTINGS)
+    return curve(whole[0], "unharmed")
+
+
+def curve(root: Path, name: str) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (root / f"models/{name}/metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def read_until(process: subprocess.Popen[str], epoch: int) -> list[str]:
+    """What the job printed until an epoch ended."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if f"epoch {epoch}:" in line:
+            return lines
+    raise AssertionError("".join(lines))
+
+
+def epochs(output: str) -> set[tuple[str, int]]:
+    """Each epoch that some worker process ended; Ray may forward one line twice."""
+    return {(pid, int(epoch)) for pid, epoch in re.findall(r"pid=(\d+)\)\S* epoch (\d+):", output)}
+
+
+def test_a_killed_driver_goes_on_where_it_was(whole: tuple[Path, str], unharmed: list[dict[str, float]]) -> None:
+    settings = ("training.name=killed-driver", *SETTINGS)
+    process = job("train", whole[0], *settings)
+    lines = read_until(process, 3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    trained = epochs("".join(lines)) | epochs(run("train", whole[0], *settings))
+    assert {epoch for _, epoch in trained} == set(range(1, NUM_EPOCHS + 1))
+    assert len(trained) <= NUM_EPOCHS + 1
+    assert curve(whole[0], "killed-driver") == unharmed
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced(whole: tuple[Path, str], unharmed: list[dict[str, float]]) -> None:
+    process = job("train", whole[0], "training.name=killed-worker", *SETTINGS)
+    lines = read_until(process, 3)
+    family = psutil.Process(process.pid).children(recursive=True)
+    victim = next(child for child in family if "RayTrainWorker" in " ".join(child.cmdline()))
+    victim.kill()
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    trained = epochs("".join(lines) + output)
+    assert len(trained) <= NUM_EPOCHS + 1
+    assert curve(whole[0], "killed-worker") == unharmed
+
+
+def test_the_same_settings_are_trained_once_and_others_are_refused(
+    whole: tuple[Path, str], unharmed: list[dict[str, float]]
+) -> None:
+    assert "trained already" in run("train", whole[0], "training.name=unharmed", *SETTINGS)
+    process = job("train", whole[0], "training.name=unharmed", *SETTINGS, "training.lr=0.5")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "training.lr: 0.0001 before, 0.5 now" in output
+    assert len(output.strip().splitlines()) == 1
