@@ -45,7 +45,9 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     command = [BIN / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"]
     command += ["--num-cpus=2", "--object-store-memory=500000000", "--include-dashboard=true"]
     command += [f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--temp-dir=/tmp/artsim-ray"]
-    command += ["--min-worker-port=21000", "--max-worker-port=21999", f"--ray-client-server-port={free_port()}"]
+    # Ray's agents all want port 52365, and without its agent a head takes no jobs: 0 is any free port.
+    command += ["--dashboard-agent-listen-port=0", "--min-worker-port=21000", "--max-worker-port=21999"]
+    command += [f"--ray-client-server-port={free_port()}"]
     # Submitted jobs find `python` on the head's path, as in an activated virtual environment.
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
