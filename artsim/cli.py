@@ -11,17 +11,19 @@ from typing import Annotated, Any
 
 import typer
 
+from artsim import UserError
+
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 Json = Annotated[bool, typer.Option("--json", help="one JSON object, for programs")]
 
 
 @contextmanager
-def _one_sentence(*errors: type[Exception]) -> Iterator[None]:
+def _one_sentence() -> Iterator[None]:
     """End the program with exit code 1 and the error's own words where the user can do something about it."""
     try:
         yield
-    except errors as error:
+    except UserError as error:
         sys.exit(f"error: {error}")
 
 
@@ -33,10 +35,9 @@ def main() -> None:
 @app.command()
 def status(root: Annotated[str, typer.Argument(help="folder or URL of the tables")], as_json: Json = False) -> None:
     """Rows expected, done and quarantined in each table."""
-    from artsim.tables import TableError
     from artsim.tables import status as read_status
 
-    with _one_sentence(TableError):
+    with _one_sentence():
         found = read_status(root)
     print(json.dumps(found, indent=1) if as_json else "\n".join(_status_lines(found)))
 
@@ -58,10 +59,9 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """How alike two pictures are, from -1 to 1."""
-    from artsim.scorer import PictureError, Scorer
-    from artsim.siamese import ModelError
+    from artsim.scorer import Scorer
 
-    with _one_sentence(ModelError, PictureError):
+    with _one_sentence():
         scorer = Scorer.load(model)
         similarity = scorer.compare(*(_read(path) for path in (first, second)))
     answer = {"similarity": round(similarity, 6), "model": model, "recipe": scorer.recipe}

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from artsim import UserError
+
 Level = Literal["moderate", "radical"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 Configuration = Literal["a70", "b80"]
@@ -24,7 +26,7 @@ ImagePx = Annotated[int, Field(ge=64, le=4096)]
 LOCAL_PROFILE = Path(__file__).parent.parent / "jobs" / "local.yaml"
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """Settings that cannot be used; the message lists every mistake, one a line."""
 
 
@@ -42,7 +44,20 @@ class Workers(Section):
     num_gpus: float = Field(0.0, ge=0, description="GPUs of one worker; fractions share a card")
     batch_size: int = Field(16, ge=1, description="rows handed to the stage in one call")
     rows_per_part: int = Field(64, ge=1, description="rows of one part, the unit that is lost when a machine dies")
+    micro_batch_size: int = Field(
+        16, ge=1, description="rows that a model takes at a time; halved where the card's memory does not hold them"
+    )
     timeout_s: float = Field(600.0, gt=0, description="seconds that one batch may take before its worker is ended")
+
+
+class ModelConfig(Section):
+    """Published weights, or a folder of one's own, and exactly which version of them."""
+
+    id: str = Field("", description="Hugging Face id, local folder or fsspec URL; empty: the local stand-in")
+    revision: str = Field("main", min_length=1, description="commit of a Hugging Face id; a branch is resolved once")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of weights and activations; auto: bfloat16 on a GPU, float32 on a CPU"
+    )
 
 
 class SourceConfig(Section):
@@ -83,6 +98,8 @@ class LetterboxConfig(Section):
 class CaptionConfig(Section):
     """One sentence that says what a picture shows. The stand-in measures pixels; it never sees metadata."""
 
+    model: ModelConfig = ModelConfig()
+    max_new_tokens: int = Field(30, ge=1, le=200, description="longest caption of a model, in its own tokens")
     table: Literal["captions", "generated_captions"] = Field("captions", description="what the job fills")
     workers: Workers = Workers(rows_per_part=256)
 
@@ -90,6 +107,11 @@ class CaptionConfig(Section):
 class PromptConfig(Section):
     """What to make of a painting, at each level."""
 
+    model: ModelConfig = ModelConfig()
+    tokenizer: ModelConfig = Field(ModelConfig(), description="the image model's, whose tokens max_tokens counts")
+    temperature: float = Field(0.8, ge=0, le=2)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_new_tokens: int = Field(200, ge=16, le=2048, description="longest answer of a model, in its own tokens")
     levels: Literal["both", "share"] = Field("both", description="both levels for each painting, or one by share")
     moderate_share: float = Field(0.2, ge=0, le=1, description="paintings that get the moderate level if levels=share")
     num_variants: int = Field(1, ge=1, le=100, description="versions of each level")
@@ -100,6 +122,10 @@ class PromptConfig(Section):
 class GenerateConfig(Section):
     """A version of a painting that follows its prompt. The stand-in paints with filters."""
 
+    model: ModelConfig = ModelConfig()
+    vae: ModelConfig = Field(ModelConfig(), description="in the place of the model's own autoencoder; empty: its own")
+    num_inference_steps: int = Field(25, ge=1, le=1000, description="of the whole schedule; strength of them are run")
+    guidance_scale: float = Field(7.5, ge=1, description="1: without guidance, at half the work")
     size: ImagePx = Field(768, description="side of the square that is changed, one of letterbox.sizes, px")
     jpeg_quality: int = Field(95, ge=1, le=100)
     moderate_strength: float = Field(0.35, gt=0, le=1, description="how far the moderate level goes, 0..1")
@@ -114,6 +140,10 @@ class GenerateConfig(Section):
 class EmbedConfig(Section):
     """Frozen features of a picture. The stand-in measures colour, gradient and texture on a grid of patches."""
 
+    model: ModelConfig = ModelConfig()
+    preprocessing: Literal["content", "model"] = Field(
+        "content", description="content: what lies in the box, squashed; model: the whole square, as the model's own"
+    )
     table: EmbeddingTable = Field("embeddings", description="what the job fills")
     size: ImagePx = Field(768, description="the square that originals are taken from, one of letterbox.sizes, px")
     tokens: bool = Field(True, description="keep the features of each patch beside the pooled ones")

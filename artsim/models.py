@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from artsim.cache import inputs_of
+from artsim.checkpoints import pinned
 from artsim.config import Config
 from artsim.siamese import ModelError
 from artsim.store import Store
@@ -48,7 +49,7 @@ def claim(config: Config, overwrite: bool = False) -> Run:
         "fingerprint": fingerprint(recipe),
         "recipe": recipe,
         "letterbox": config.letterbox.model_dump(mode="json", exclude={"workers"}) | {"sizes": [config.embed.size]},
-        "embed": config.embed.model_dump(mode="json", exclude={"workers", "table"}),
+        "embed": pinned(config.embed).model_dump(mode="json", exclude={"workers", "table"}),
         "max_pixels": config.source.max_pixels,
     }
     return Run(folder, f"{config.model_name}-{fingerprint(recipe)}", info, is_trained)

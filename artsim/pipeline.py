@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +26,12 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.annotations import RayDeprecationWarning
 
 import artsim
+from artsim import UserError
 from artsim.config import Command, Config, Section, Workers
 from artsim.resume import Expand, Input, Work, publish
 from artsim.schemas import Batch, digest64, quarantine_schema, row_hashes, schema_of, to_arrow, to_batch
-from artsim.sources import SourceError, fetch
+from artsim.sources import fetch
+from artsim.stages import EngineError
 from artsim.tables import Parts, Table, TableError, claim, create_root, fingerprint, sweep
 
 logger = logging.getLogger("artsim")
@@ -36,6 +39,8 @@ logger = logging.getLogger("artsim")
 PACKAGES = ("ray", "numpy", "pyarrow", "pillow", "opencv-python-headless", "torch")
 LOCAL_OBJECT_STORE_BYTES = 1_500_000_000
 DONE = "done"
+MAX_LOST_WORKERS = 8
+"""Rows in a row that may end their worker when they are tried alone; more are no coincidence."""
 
 
 class Stage(Protocol):
@@ -155,7 +160,7 @@ def main(job: Callable[[], None]) -> None:
     """Run a job's main() as a program: a user's mistake ends it with one sentence and exit code 1."""
     try:
         job()
-    except (TableError, SourceError) as error:
+    except UserError as error:
         sys.exit(f"error: {error}")
 
 
@@ -221,8 +226,9 @@ def _fill(step: Step, work: Work, config: Config, retry_quarantine: bool) -> int
         except RayError as error:
             logger.warning(f"{step.table}: a worker died again and again ({type(error).__name__}); going on without it")
         chunks = _left_over(step, work) if chunks else []
-    for chunk in chunks:
-        outcome.update(_alone(step, work, chunk))
+    for counts in _alone(step, work, chunks):
+        outcome.update(counts)
+        _check_failures(work.table, outcome, expected, config.max_failure_rate)
     return outcome[DONE]
 
 
@@ -269,7 +275,11 @@ def _stream(step: Step, work: Work, chunks: list[Chunk], tolerate: bool) -> Iter
         max_task_retries=0 if tolerate else 1,
     ).map_batches(partial(_write, work.table, step.stage.__name__), batch_format="pyarrow", compute=io, num_cpus=0)
     for counts in written.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield dict(zip(counts["outcome"].to_pylist(), counts["rows"].to_pylist(), strict=True))
+        yield _outcome(counts)
+
+
+def _outcome(counts: pa.Table) -> dict[str, int]:
+    return dict(zip(counts["outcome"].to_pylist(), counts["rows"].to_pylist(), strict=True))
 
 
 class _Missing(Datasource):
@@ -313,6 +323,9 @@ class _Worker:
         faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=sys.__stderr__ or sys.stderr)
         try:
             return self._apply(rows)
+        except EngineError:
+            traceback.print_exc()
+            os._exit(1)  # as if it had been killed: Ray starts another process, which builds another engine
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -345,27 +358,37 @@ def _write(table: Table, stage: str, rows: pa.Table) -> pa.Table:
     return pa.table({"outcome": list(outcome), "rows": list(outcome.values())})
 
 
-def _alone(step: Step, work: Work, chunk: Chunk) -> dict[str, int]:
-    """Try each row of a chunk in a worker that it shares with no other; what ends or hangs it is quarantined."""
-    outcome: Counter[str] = Counter()
+def _alone(step: Step, work: Work, chunks: list[Chunk]) -> Iterator[dict[str, int]]:
+    """Try each row in a worker that it shares with no other; yields rows by outcome as they are written.
+
+    What ends or hangs its worker is quarantined, unless MAX_LOST_WORKERS do so one after the other: then something
+    else is wrong, TableError says so, and those rows stay missing.
+    """
     schema, shared = _worker_schema(step), ray.put(work)
     read, worker = ray.remote(num_cpus=0)(_read_row), None
-    for row in range(chunk.start, chunk.stop):
-        one = read.remote(step.fetch_bytes, shared, chunk._replace(start=row, stop=row + 1))
+    suspects: list[pa.Table] = []
+    for row in (chunk._replace(start=at, stop=at + 1) for chunk in chunks for at in range(chunk.start, chunk.stop)):
+        one = read.remote(step.fetch_bytes, shared, row)
         worker = worker or _lone_worker(step, schema)
         started = time.monotonic()
         try:
-            result = ray.get(worker.__call__.remote(one))
+            results = [*suspects, ray.get(worker.__call__.remote(one))]
         except RayActorError as error:
             hung = time.monotonic() - started >= step.workers.timeout_s
             reason = (
                 f"timeout: took over {step.workers.timeout_s} s" if hung else f"killed_worker: {type(error).__name__}"
             )
-            result = to_arrow(to_batch(ray.get(one)) | {"error": np.array([reason], object)}, schema)
+            suspects.append(to_arrow(to_batch(ray.get(one)) | {"error": np.array([reason], object)}, schema))
+            if len(suspects) >= MAX_LOST_WORKERS:
+                raise TableError(
+                    f"{step.table}: {len(suspects)} rows one after the other ended their worker ({reason}), so the "
+                    "fault is hardly theirs: look at the workers' output above, mend it and start again"
+                ) from error
             worker = None
-        counts = _write(work.table, step.stage.__name__, result)
-        outcome.update(dict(zip(counts["outcome"].to_pylist(), counts["rows"].to_pylist(), strict=True)))
-    return outcome
+        else:
+            suspects = []
+            yield from (_outcome(_write(work.table, step.stage.__name__, result)) for result in results)
+    yield from (_outcome(_write(work.table, step.stage.__name__, result)) for result in suspects)
 
 
 def _read_row(fetch_bytes: int, work: Work, chunk: Chunk) -> pa.Table:

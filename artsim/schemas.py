@@ -20,6 +20,10 @@ REASONS = {
     "truncated": "the file ends before the picture does",
     "corrupt": "the decoder gave up on the contents",
     "empty": "there is nothing in it: no pixels, or no text",
+    "refused": "the model declined to do it",
+    "echo": "the model repeated what it was told instead of answering",
+    "invalid_output": "the model's answer does not have the form that was asked for",
+    "black_image": "the model's picture is black, or holds values that are no numbers",
     "killed_worker": "the row ended its worker process, also when it was tried alone",
     "timeout": "the row took longer than the stage's timeout_s, also when it was tried alone",
 }

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from artsim import UserError
 from artsim.config import EmbedConfig, LetterboxConfig
 from artsim.models import fetch
 from artsim.schemas import Batch
 from artsim.siamese import Head, ModelError, load_model
-from artsim.stages.embed import EmbedImage
+from artsim.stages import embed_image_stage
 from artsim.stages.letterbox import Letterbox
 
 
-class PictureError(ValueError):
+class PictureError(UserError, ValueError):
     """A picture that cannot be scored; the message names it and says why."""
 
 
@@ -25,7 +26,8 @@ class Scorer:
     def __init__(self, head: Head, info: dict[str, Any]) -> None:
         self._head = head
         self._letterbox = Letterbox(LetterboxConfig(**info["letterbox"]), info["max_pixels"])
-        self._embed = EmbedImage(EmbedConfig(**info["embed"]))
+        embed = EmbedConfig(**info["embed"])
+        self._embed = embed_image_stage(embed)(embed)
         self._size = int(info["embed"]["size"])
         self.recipe: str = info["fingerprint"]
         """Fingerprint of what the model was trained from."""

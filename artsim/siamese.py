@@ -21,13 +21,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from artsim import UserError
 from artsim.config import HeadConfig
 
 FORMAT = 1
 _SMALLEST_STD = 1e-6
 
 
-class ModelError(ValueError):
+class ModelError(UserError, ValueError):
     """A head that cannot be built or loaded; the message is one sentence that says why."""
 
 

@@ -20,6 +20,7 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from artsim import UserError
 from artsim.config import SourceConfig
 
 IMAGE_EXTENSIONS = (
@@ -35,7 +36,7 @@ _LOWERED = re.compile("[ãäå][\x80-\xbf]|â[\xa0-\xbf](?![\x80-\xbf])")  # UTF
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
-class SourceError(ValueError):
+class SourceError(UserError, ValueError):
     """A source that cannot be read; the message says what was given, what is wrong and what to do."""
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from artsim import UserError
 from artsim.schemas import REASONS, bucket_of, key_of, key_strings, quarantine_schema
 from artsim.store import Store
 
@@ -27,7 +28,7 @@ QUARANTINE = "_quarantine"
 _PART_NAME = re.compile(r"(?P<bucket>\d{5})-(?:(?P<reason>[a-z_]+)-)?(?P<rows>\d+)-[0-9a-f]{16}\.parquet")
 
 
-class TableError(RuntimeError):
+class TableError(UserError, RuntimeError):
     """A table or root that cannot be used as asked; the message says what was found and what to do."""
 
 

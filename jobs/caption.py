@@ -6,24 +6,25 @@ python jobs/caption.py root=runs/wikiart caption.table=generated_captions
 from collections.abc import Sequence
 
 from artsim import pipeline
+from artsim.checkpoints import pinned
 from artsim.config import parse_command
-from artsim.stages.caption import Caption
+from artsim.stages import caption_stage
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     command = parse_command(argv, __doc__)
     config = command.config
-    size = config.generate.size
+    size, caption = config.generate.size, pinned(config.caption)
     reads = {
         "captions": {"resized": {f"image_{size}": "image", f"box_{size}": "box"}},
         "generated_captions": {"generated": {"image": "image", "box": "box"}},
     }
     step = pipeline.Step(
         table=config.caption.table,
-        stage=Caption,
-        arguments=(config.caption,),
+        stage=caption_stage(caption),
+        arguments=(caption,),
         reads=reads[config.caption.table],
-        settings={"caption": config.caption, "size": size},
+        settings={"caption": caption, "size": size},
         workers=config.caption.workers,
     )
     pipeline.run(step, command)

@@ -6,14 +6,15 @@ python jobs/embed.py root=runs/wikiart embed.table=generated_embeddings
 from collections.abc import Sequence
 
 from artsim import pipeline
+from artsim.checkpoints import pinned
 from artsim.config import parse_command
-from artsim.stages.embed import EmbedCaption, EmbedImage
+from artsim.stages import embed_caption_stage, embed_image_stage
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     command = parse_command(argv, __doc__)
     config = command.config
-    size, table = config.embed.size, config.embed.table
+    embed, size, table = pinned(config.embed), config.embed.size, config.embed.table
     reads = {
         "embeddings": {"resized": {f"image_{size}": "image", f"box_{size}": "box"}},
         "generated_embeddings": {"generated": {"image": "image", "box": "box"}},
@@ -22,10 +23,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     step = pipeline.Step(
         table=table,
-        stage=EmbedCaption if "caption" in table else EmbedImage,
-        arguments=(config.embed,),
+        stage=embed_caption_stage(embed) if "caption" in table else embed_image_stage(embed),
+        arguments=(embed,),
         reads=reads[table],
-        settings={"embed": config.embed},
+        settings={"embed": embed},
         workers=config.embed.workers,
     )
     pipeline.run(step, command)

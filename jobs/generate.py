@@ -6,23 +6,24 @@ python jobs/generate.py root=runs/wikiart
 from collections.abc import Sequence
 
 from artsim import pipeline
+from artsim.checkpoints import pinned
 from artsim.config import parse_command
-from artsim.stages.generate import Generate
+from artsim.stages import generate_stage
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     command = parse_command(argv, __doc__)
     config = command.config
-    size = config.generate.size
+    size, generate = config.generate.size, pinned(config.generate)
     step = pipeline.Step(
         table="generated",
-        stage=Generate,
-        arguments=(config.generate, config.seed),
+        stage=generate_stage(generate),
+        arguments=(generate, config.seed),
         reads={
             "prompts": {"approach": "approach", "prompt": "prompt"},
             "resized": {f"image_{size}": "image", f"box_{size}": "box"},
         },
-        settings={"generate": config.generate, "seed": config.seed},
+        settings={"generate": generate, "seed": config.seed},
         workers=config.generate.workers,
     )
     pipeline.run(step, command)

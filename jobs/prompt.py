@@ -7,22 +7,25 @@ from collections.abc import Sequence
 from functools import partial
 
 from artsim import pipeline
+from artsim.checkpoints import pinned
 from artsim.config import parse_command
-from artsim.stages.prompt import WritePrompt, expand
+from artsim.stages import prompt_stage
+from artsim.stages.prompt import expand
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     command = parse_command(argv, __doc__)
     config = command.config
+    prompt = pinned(config.prompt)
     step = pipeline.Step(
         table="prompts",
-        stage=WritePrompt,
-        arguments=(config.prompt, config.seed),
+        stage=prompt_stage(prompt),
+        arguments=(prompt, config.seed),
         reads={
             "captions": {"caption": "caption"},
             "artworks": {name: name for name in ("genre", "artist", "title")},
         },
-        settings={"prompt": config.prompt, "seed": config.seed},
+        settings={"prompt": prompt, "seed": config.seed},
         expand=partial(expand, config=config.prompt, seed=config.seed),
         workers=config.prompt.workers,
     )

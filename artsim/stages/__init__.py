@@ -1,1 +1,68 @@
-"""The steps a row goes through, as plain classes: one file per step, none of them knows Ray or another step."""
+"""One file per step: the real model and its local stand-in, of which the settings choose one. They never meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from artsim.config import CaptionConfig, EmbedConfig, GenerateConfig, PromptConfig
+
+# A library as heavy as vllm or diffusers is imported where its model was asked for, and nowhere else.
+
+
+class EngineError(RuntimeError):
+    """The engine under a stage has died or can no longer be trusted: its process should end, and another try."""
+
+
+def caption_stage(config: CaptionConfig) -> Any:
+    """The class that captions pictures: BLIP-2, or measured pixel facts. Built as `Stage(config)`."""
+    if config.model.id:
+        from artsim.stages.caption_model import CaptionWithModel
+
+        return CaptionWithModel
+    from artsim.stages.caption import Caption
+
+    return Caption
+
+
+def prompt_stage(config: PromptConfig) -> Any:
+    """The class that writes prompts: a language model, or templates. Built as `Stage(config, seed)`."""
+    if config.model.id:
+        from artsim.stages.prompt_model import WritePromptWithModel
+
+        return WritePromptWithModel
+    from artsim.stages.prompt import WritePrompt
+
+    return WritePrompt
+
+
+def generate_stage(config: GenerateConfig) -> Any:
+    """The class that makes versions: a diffusion model, or filters. Built as `Stage(config, seed)`."""
+    if config.model.id:
+        from artsim.stages.generate_model import GenerateWithModel
+
+        return GenerateWithModel
+    from artsim.stages.generate import Generate
+
+    return Generate
+
+
+def embed_image_stage(config: EmbedConfig) -> Any:
+    """The class that embeds pictures: a vision model, or descriptors. Built as `Stage(config)`."""
+    if config.model.id:
+        from artsim.stages.embed_model import EmbedImageWithModel
+
+        return EmbedImageWithModel
+    from artsim.stages.embed import EmbedImage
+
+    return EmbedImage
+
+
+def embed_caption_stage(config: EmbedConfig) -> Any:
+    """The class that embeds captions: the vision model's text tower, or hashed words. Built as `Stage(config)`."""
+    if config.model.id:
+        from artsim.stages.embed_model import EmbedCaptionWithModel
+
+        return EmbedCaptionWithModel
+    from artsim.stages.embed import EmbedCaption
+
+    return EmbedCaption

@@ -2,26 +2,35 @@
 
 import os
 import time
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from artsim.schemas import Batch
+from artsim.stages import EngineError
 
 
 class Shout:
-    """Adds caption: the title in capitals. `kill` ends the process, `hang` never returns, `fail` is an error."""
+    """Adds caption: the title in capitals. `kill` ends the process, `hang` never returns, `fail` is an error.
+
+    `engine` loses the stage's engine; with a file `once`, only while that file does not exist.
+    """
 
     version: ClassVar[int] = 1
     determinism: ClassVar[str] = "exact"
 
-    def __init__(self, seconds_per_row: float = 0.0) -> None:
-        self._seconds_per_row = seconds_per_row
+    def __init__(self, seconds_per_row: float = 0.0, once: str = "") -> None:
+        self._seconds_per_row, self._once = seconds_per_row, once
 
     def __call__(self, batch: Batch) -> Batch:
         time.sleep(self._seconds_per_row * len(batch["title"]))
         if "kill" in batch["title"]:
             os._exit(1)
+        if "engine" in batch["title"] and not (self._once and Path(self._once).exists()):
+            if self._once:
+                Path(self._once).touch()
+            raise EngineError("the engine's process has died")
         if "hang" in batch["title"]:
             time.sleep(1e6)
         if "bug" in batch["title"]:

@@ -1,6 +1,7 @@
 """The seam on a real Ray: every row accounted for, whatever its stage does to its worker."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ from ray.exceptions import RayTaskError
 
 from artsim.config import Command, Config, Workers
 from artsim.pipeline import Step, run
-from artsim.resume import replace
+from artsim.resume import replace as replace_table
 from artsim.tables import Table, TableError, create_root, status
 from tests.cluster.stages import Shout
 
@@ -20,7 +21,7 @@ def listing(root: Path, titles: list[str]) -> Table:
     columns = {name: [""] * len(titles) for name in ("uri", "genre", "artist", "subset", "version")}
     rows = {"id": [f"g/{row:04d}" for row in range(len(titles))], "title": titles} | columns
     table = Table(str(root), "_listing", create_root(str(root), 4))
-    replace(table, pa.table(rows).select(["id", "uri", "genre", "artist", "title", "subset", "version"]))
+    replace_table(table, pa.table(rows).select(["id", "uri", "genre", "artist", "title", "subset", "version"]))
     return table
 
 
@@ -78,6 +79,20 @@ def test_rows_that_kill_or_hang_their_worker_are_quarantined_alone(tmp_path: Pat
     shown = status(str(tmp_path))["tables"]["captions"]
     assert (shown["expected"], shown["done"]) == (60, 57)
     assert shown["quarantined"] == {"killed_worker": 1, "timeout": 1, "corrupt": 1}
+
+
+def test_a_lost_engine_costs_a_retry_and_no_row(tmp_path: Path) -> None:
+    listing(tmp_path, [*(f"t{row}" for row in range(20)), "engine"])
+    summary = run(replace(step(), arguments=(0.0, str(tmp_path / "once"))), command(tmp_path))
+    assert (tmp_path / "once").exists()
+    assert (summary.rows, summary.new_rows, summary.quarantined) == (21, 21, 0)
+
+
+def test_rows_are_not_blamed_where_every_worker_is_lost(tmp_path: Path) -> None:
+    listing(tmp_path, ["engine"] * 10)
+    with pytest.raises(TableError, match=r"8 rows one after the other ended their worker"):
+        run(step(), command(tmp_path))
+    assert status(str(tmp_path))["tables"]["captions"]["quarantined"] == {}
 
 
 def test_quarantined_rows_are_tried_again_on_demand(tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""Published weights on this machine: exactly which version of them, and one download a machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fsspec.core import url_to_fs
+
+from artsim import UserError
+from artsim.config import ModelConfig, Section
+
+S = TypeVar("S", bound=Section)
+
+CACHE = Path(os.path.expanduser("~/.cache/artsim/checkpoints"))
+_DESCRIPTIONS = ("*.json", "*.txt", "*.model", "*.jinja")
+"""Everything but weights: a few megabytes that say what a model is, its tokenizer included."""
+_EDGE_BYTES = 1_000_000
+
+
+class CheckpointError(UserError):
+    """Weights that cannot be had; the message says which, why, and what to do."""
+
+
+def pin(model: ModelConfig) -> ModelConfig:
+    """The same model under the revision that its files have now: a commit, or a digest of a folder's contents.
+
+    Reads descriptions only, no weights, so that a model that cannot be had is found out before anything starts.
+    Raises CheckpointError: no such model or revision, no access to it, or no network and nothing in the cache.
+    """
+    if not model.id:
+        return model
+    if os.path.isdir(folder := os.path.abspath(os.path.expanduser(model.id))):
+        model = model.model_copy(update={"id": folder})  # workers stand in other folders
+    if _is_folder(model.id):
+        return model.model_copy(update={"revision": _digest(model.id)})
+    return model.model_copy(update={"revision": _snapshot(model, _DESCRIPTIONS).name})
+
+
+def pinned(section: S) -> S:
+    """A section of the settings with each of its models pinned."""
+    models = {name: pin(value) for name, value in section if isinstance(value, ModelConfig)}
+    return section.model_copy(update=models)
+
+
+def fetch(model: ModelConfig, weights: Sequence[str] = ("*.safetensors",)) -> Path:
+    """A folder on this machine with a model's descriptions and its weights, patterns of file names.
+
+    Other processes of this machine wait for a download instead of starting their own. Raises CheckpointError.
+    """
+    if not _is_folder(model.id):
+        return _snapshot(model, (*_DESCRIPTIONS, *weights))
+    if "://" not in model.id:
+        return Path(model.id)
+    return _copy(model)
+
+
+def _is_folder(name: str) -> bool:
+    return "://" in name or name.startswith((".", "~", "/"))
+
+
+def _snapshot(model: ModelConfig, patterns: Sequence[str]) -> Path:
+    """Files of a Hugging Face id in its own cache, below a folder that is named by the commit."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return Path(snapshot_download(model.id, revision=model.revision, allow_patterns=list(patterns)))
+    except GatedRepoError as error:
+        raise CheckpointError(
+            f"{model.id} is gated: accept its licence at {constants.ENDPOINT}/{model.id}, then set HF_TOKEN to a token "
+            "of that account, on every machine"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise CheckpointError(f"{model.id} has no revision {model.revision}: name a commit or a branch") from error
+    except RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"{model.id}: there is no such model, or HF_TOKEN does not give access to it; check the spelling"
+        ) from error
+    except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError) as error:
+        raise CheckpointError(
+            f"{model.id} cannot be downloaded ({str(error).splitlines()[0][:200]}) and is not in the cache: name a "
+            "folder or fsspec URL that holds it, or mend the connection"
+        ) from error
+
+
+def _files(url: str) -> tuple[Any, str, dict[str, dict[str, Any]]]:
+    """The files below a folder or URL: name -> facts, with the file system and the path that they lie below."""
+    try:
+        fs, root = url_to_fs(os.path.expanduser(url))
+        found = fs.find(root, detail=True)
+    except (OSError, ValueError, ImportError) as error:
+        raise CheckpointError(f"{url} cannot be listed ({error}): check it and the credentials") from error
+    names = {path.removeprefix(root).lstrip("/"): facts for path, facts in found.items()}
+    if not any(name.endswith(".json") for name in names):
+        raise CheckpointError(f"{url}: not a model folder, it has no config.json or model_index.json")
+    return fs, root, names
+
+
+def _digest(url: str) -> str:
+    """What identifies the files of a folder: names, sizes and contents, of large files their first and last bytes."""
+    fs, root, names = _files(url)
+    digest = hashlib.sha256()
+    for name, facts in sorted(names.items()):
+        size, path = int(facts["size"]), f"{root}/{name}"
+        head = fs.cat_file(path, start=0, end=min(size, _EDGE_BYTES)) if size else b""
+        tail = fs.cat_file(path, start=max(_EDGE_BYTES, size - _EDGE_BYTES), end=size) if size > _EDGE_BYTES else b""
+        digest.update(f"{name}\0{size}\0".encode() + head + tail)
+    return f"sha256-{digest.hexdigest()[:32]}"
+
+
+def _copy(model: ModelConfig) -> Path:
+    """A model folder of an object store, copied to this machine once: whole or not at all."""
+    from filelock import FileLock
+
+    target = CACHE / hashlib.sha256(f"{model.id}\0{model.revision}".encode()).hexdigest()[:32]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not target.exists():
+            fs, root, names = _files(model.id)
+            unfinished = Path(f"{target}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            for name in names:
+                (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+                fs.get_file(f"{root}/{name}", str(unfinished / name))
+            unfinished.rename(target)
+    return target
