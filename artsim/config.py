@@ -137,6 +137,21 @@ class GenerateConfig(Section):
         return self.moderate_strength if level == "moderate" else self.radical_strength
 
 
+class PairsConfig(Section):
+    """Versions that exist already: a CSV or Parquet file whose rows name a painting and its version."""
+
+    uri: str = Field("", description="the file, local or an fsspec URL, beside or above the pictures; empty: none")
+    original: str = Field(
+        "original_image", min_length=1, description="column with the painting's path below source.uri"
+    )
+    generated: str = Field("generated_image", min_length=1, description="column with the version's path, from the file")
+    prompt: str = Field("", description="column with what was asked for; empty: not known")
+    level: str = Field("", description="column that tells the level; empty: all are default_level")
+    levels: dict[str, Level] = Field({level: level for level in LEVELS}, description="what its values mean")
+    default_level: Level = "radical"
+    workers: Workers = Workers()
+
+
 class EmbedConfig(Section):
     """Frozen features of a picture. The stand-in measures colour, gradient and texture on a grid of patches."""
 
@@ -244,6 +259,7 @@ class Config(Section):
     caption: CaptionConfig = CaptionConfig()
     prompt: PromptConfig = PromptConfig()
     generate: GenerateConfig = GenerateConfig()
+    pairs: PairsConfig = PairsConfig()
     embed: EmbedConfig = EmbedConfig()
     split: SplitConfig = SplitConfig()
     triplets: TripletsConfig = TripletsConfig()

@@ -37,6 +37,7 @@ _HASHES = [("input_hash", pa.uint64()), ("row_hash", pa.uint64())]
 
 _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
     "_listing": [(name, pa.string()) for name in ("id", "uri", "genre", "artist", "title", "subset", "version")],
+    "_pairs": [*_VERSION, *((name, pa.string()) for name in ("uri", "prompt", "version"))],
     "artworks": [
         *((name, pa.string()) for name in ("id", "uri", "genre", "artist", "title", "subset")),
         *((name, pa.int32()) for name in ("width", "height")),
@@ -69,7 +70,7 @@ def key_of(table: str) -> tuple[str, ...]:
     kind = table.split("/")[0]
     if kind in _KEYS:
         return _KEYS[kind]
-    return VERSION_KEY if kind == "prompts" or kind.startswith("generated") else ("id",)
+    return VERSION_KEY if kind in ("_pairs", "prompts") or kind.startswith("generated") else ("id",)
 
 
 def schema_of(table: str, sizes: Sequence[int] = (1024, 768)) -> pa.Schema:

@@ -40,7 +40,9 @@ class SourceError(UserError, ValueError):
     """A source that cannot be read; the message says what was given, what is wrong and what to do."""
 
 
-class _File(NamedTuple):
+class File(NamedTuple):
+    """A file below a source, and what tells that it has changed."""
+
     path: str  # below the source, as spelled there; surrogates stand for bytes that are not UTF-8
     uri: str
     version: str
@@ -59,7 +61,7 @@ def list_source(config: SourceConfig) -> pa.Table:
     there, come subset and artist. Hidden files and files that are not images are left out.
     Raises SourceError where there is no such folder, or no image in it.
     """
-    found = list(_find(config.uri))
+    found = list(list_files(config.uri))
     files = sorted(file for file in found if _is_image(file.path))
     if not files:
         raise SourceError(
@@ -135,7 +137,7 @@ def _unique_ids(names: Sequence[str]) -> list[str]:
     return list(ids)
 
 
-def _row(row_id: str, name: str, file: _File, metadata: dict[str, _Metadata]) -> tuple[str | None, ...]:
+def _row(row_id: str, name: str, file: File, metadata: dict[str, _Metadata]) -> tuple[str | None, ...]:
     stem = posixpath.splitext(name)[0]
     folder, _, _ = stem.rpartition("/")
     artist, separator, title = posixpath.basename(stem).partition("_")
@@ -165,7 +167,7 @@ def _read_classes(uri: str | None) -> dict[str, _Metadata]:
     return metadata
 
 
-def _find(uri: str) -> Iterator[_File]:
+def list_files(uri: str) -> Iterator[File]:
     """Every file below a folder or URL."""
     if not uri.strip():
         raise SourceError("source.uri is empty: give the folder that holds Genre/artist_title.jpg, or an fsspec URL")
@@ -176,7 +178,7 @@ def _find(uri: str) -> Iterator[_File]:
     return _find_local(uri, root) if isinstance(fs, LocalFileSystem) else _find_remote(uri, fs, root)
 
 
-def _find_local(uri: str, root: str) -> Iterator[_File]:
+def _find_local(uri: str, root: str) -> Iterator[File]:
     # fsspec's own listing leaves out linked folders and those that may not be read, without a word.
     if os.path.isfile(root):
         raise SourceError(f"source.uri = {uri} is a file: give the folder that holds Genre/artist_title.jpg")
@@ -201,7 +203,7 @@ def _walk(root: str) -> Iterator[str]:
         yield from (os.path.join(folder, name) for name in names)
 
 
-def _local_file(root: str, path: str) -> _File:
+def _local_file(root: str, path: str) -> File:
     try:
         facts = os.stat(path)
         version = f"{facts.st_size}-{facts.st_mtime_ns}"
@@ -209,10 +211,10 @@ def _local_file(root: str, path: str) -> _File:
         version = "missing"  # a link that leads nowhere: it has a row, which will say missing_file
     # A table holds UTF-8 alone: only names that are not UTF-8 become URLs.
     uri = f"file://{quote_from_bytes(os.fsencode(path))}" if _RAW_BYTE.search(path) else path
-    return _File(os.path.relpath(path, root), uri, version)
+    return File(os.path.relpath(path, root), uri, version)
 
 
-def _find_remote(uri: str, fs: AbstractFileSystem, root: str) -> Iterator[_File]:
+def _find_remote(uri: str, fs: AbstractFileSystem, root: str) -> Iterator[File]:
     try:
         fs.invalidate_cache()
         found = fs.find(root, detail=True)
@@ -226,7 +228,7 @@ def _find_remote(uri: str, fs: AbstractFileSystem, root: str) -> Iterator[_File]
         raise SourceError(f"source.uri = {uri} is a file: give the folder that holds Genre/artist_title.jpg")
     prefix = root.rstrip("/") + "/"
     return (
-        _File(path.removeprefix(prefix), fs.unstrip_protocol(path), _version(facts)) for path, facts in found.items()
+        File(path.removeprefix(prefix), fs.unstrip_protocol(path), _version(facts)) for path, facts in found.items()
     )
 
 
@@ -242,6 +244,14 @@ def _place(uri: str) -> tuple[AbstractFileSystem, str]:
         return LocalFileSystem(), os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
     fs, path = url_to_fs(uri)
     return fs, path
+
+
+def read_file(uri: str) -> bytes:
+    """All of a file that the settings name; SourceError where there is none."""
+    try:
+        return _contents(*_place(uri), None)
+    except (OSError, ValueError, ImportError) as error:
+        raise SourceError(f"{uri} cannot be read ({error}): check the spelling and the credentials") from error
 
 
 def _read(place: tuple[AbstractFileSystem, str], max_bytes: int) -> tuple[bytes | None, str | None]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from artsim import pipeline
 from artsim.config import parse_command
-from jobs import caption, embed, evaluate, generate, ingest, prompt, resize, split, train, triplets
+from jobs import caption, embed, evaluate, generate, ingest, pairs, prompt, resize, split, train, triplets
 
 STEPS = (
     (ingest, ()),
@@ -16,6 +16,7 @@ STEPS = (
     (caption, ("caption.table=captions",)),
     (prompt, ()),
     (generate, ()),
+    (pairs, ()),
     (caption, ("caption.table=generated_captions",)),
     (embed, ("embed.table=embeddings",)),
     (embed, ("embed.table=generated_embeddings",)),
@@ -31,8 +32,11 @@ STEPS = (
 def main(argv: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if argv is None else list(argv)
     config = parse_command(given, __doc__).config
+    # Pairs that exist already take the place of what would make them.
+    left_out = (prompt, generate) if config.pairs.uri else (pairs,)
     for job, settings in STEPS:
-        job.main([*given, *settings])
+        if job not in left_out:
+            job.main([*given, *settings])
     print(f"{config.root}/models/{config.model_name}/report.html\n{config.root}/models/{config.model_name}", flush=True)
 
 

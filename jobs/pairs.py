@@ -1,0 +1,48 @@
+"""a table of pairs + artworks -> prompts, generated: versions that exist already, in the place of jobs/generate.py.
+
+python jobs/pairs.py root=runs/wikiart pairs.uri=/data/pairs/metadata.csv pairs.original=original
+"""
+
+from collections.abc import Sequence
+
+from artsim import pipeline
+from artsim.config import Config, parse_command
+from artsim.pairs import list_pairs
+from artsim.resume import replace
+from artsim.stages.pair import TakePrompt, TakeVersion
+from artsim.tables import Table, open_root
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    config = command.config
+    num_buckets = open_root(config.root)
+    paintings = set(Table(config.root, "artworks", num_buckets).read_all(("id",))["id"].to_pylist())
+    replace(Table(config.root, "_pairs", num_buckets), list_pairs(config.pairs, paintings))
+    for step in _steps(config):
+        pipeline.run(step, command)
+
+
+def _steps(config: Config) -> tuple[pipeline.Step, pipeline.Step]:
+    prompts = pipeline.Step(
+        table="prompts",
+        stage=TakePrompt,
+        arguments=(),
+        reads={"_pairs": {"prompt": "prompt"}},
+        settings={"pairs": config.pairs},
+        workers=config.pairs.workers,
+    )
+    generated = pipeline.Step(
+        table="generated",
+        stage=TakeVersion,
+        arguments=(config.generate, config.source.max_pixels),
+        reads={"_pairs": {"uri": "uri"}},
+        settings={"pairs": config.pairs, "size": config.generate.size, "jpeg_quality": config.generate.jpeg_quality},
+        workers=config.pairs.workers,
+        fetch_bytes=config.source.max_bytes,
+    )
+    return prompts, generated
+
+
+if __name__ == "__main__":
+    pipeline.main(main)
