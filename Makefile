@@ -36,6 +36,6 @@ clean:
 # A stamp is renewed only when its lock or the project's own metadata change. The tests' lock holds the demo's.
 .venv/.local .venv/.cpu: .venv/.%: cluster/requirements-%.txt pyproject.toml
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install -q --disable-pip-version-check -r $<
+	.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -r $<
 	.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
