@@ -70,7 +70,5 @@ def _level(row: dict[str, Any], config: PairsConfig) -> str:
         return config.default_level
     value = str(row[config.level])
     if value not in config.levels:
-        raise SourceError(
-            f"{config.uri}: {config.level} = {value}: pairs.levels knows only {', '.join(config.levels)}"
-        )
+        raise SourceError(f"{config.uri}: {config.level} = {value}: pairs.levels knows only {', '.join(config.levels)}")
     return config.levels[value]

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 
 from artsim import pipeline
 from artsim.checkpoints import pinned
-from artsim.config import parse_command
+from artsim.config import Config, parse_command
 from artsim.stages import caption_stage
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    command = parse_command(argv, __doc__)
-    config = command.config
+def step_of(config: Config) -> pipeline.Step:
+    """What fills `captions`, or `generated_captions`."""
     size, caption = config.generate.size, pinned(config.caption)
     reads = {
         "captions": {"resized": {f"image_{size}": "image", f"box_{size}": "box"}},
         "generated_captions": {"generated": {"image": "image", "box": "box"}},
     }
-    step = pipeline.Step(
+    return pipeline.Step(
         table=config.caption.table,
         stage=caption_stage(caption),
         arguments=(caption,),
@@ -27,7 +26,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings={"caption": caption, "size": size},
         workers=config.caption.workers,
     )
-    pipeline.run(step, command)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    pipeline.run(step_of(command.config), command)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 from artsim import pipeline
 from artsim.checkpoints import pinned
-from artsim.config import parse_command
+from artsim.config import Config, parse_command
 from artsim.stages import embed_caption_stage, embed_image_stage
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    command = parse_command(argv, __doc__)
-    config = command.config
+def step_of(config: Config) -> pipeline.Step:
+    """What fills the table that embed.table names."""
     embed, size, table = pinned(config.embed), config.embed.size, config.embed.table
     reads = {
         "embeddings": {"resized": {f"image_{size}": "image", f"box_{size}": "box"}},
@@ -21,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "caption_embeddings": {"captions": {"caption": "caption"}},
         "generated_caption_embeddings": {"generated_captions": {"caption": "caption"}},
     }
-    step = pipeline.Step(
+    return pipeline.Step(
         table=table,
         stage=embed_caption_stage(embed) if "caption" in table else embed_image_stage(embed),
         arguments=(embed,),
@@ -29,7 +28,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings={"embed": embed},
         workers=config.embed.workers,
     )
-    pipeline.run(step, command)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    pipeline.run(step_of(command.config), command)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 
 from artsim import pipeline
 from artsim.checkpoints import pinned
-from artsim.config import parse_command
+from artsim.config import Config, parse_command
 from artsim.stages import generate_stage
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    command = parse_command(argv, __doc__)
-    config = command.config
+def step_of(config: Config) -> pipeline.Step:
+    """What fills `generated`."""
     size, generate = config.generate.size, pinned(config.generate)
-    step = pipeline.Step(
+    return pipeline.Step(
         table="generated",
         stage=generate_stage(generate),
         arguments=(generate, config.seed),
@@ -26,7 +25,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings={"generate": generate, "seed": config.seed},
         workers=config.generate.workers,
     )
-    pipeline.run(step, command)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    pipeline.run(step_of(command.config), command)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,15 @@ from functools import partial
 
 from artsim import pipeline
 from artsim.checkpoints import pinned
-from artsim.config import parse_command
+from artsim.config import Config, parse_command
 from artsim.stages import prompt_stage
 from artsim.stages.prompt import expand
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    command = parse_command(argv, __doc__)
-    config = command.config
+def step_of(config: Config) -> pipeline.Step:
+    """What fills `prompts`."""
     prompt = pinned(config.prompt)
-    step = pipeline.Step(
+    return pipeline.Step(
         table="prompts",
         stage=prompt_stage(prompt),
         arguments=(prompt, config.seed),
@@ -29,7 +28,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         expand=partial(expand, config=config.prompt, seed=config.seed),
         workers=config.prompt.workers,
     )
-    pipeline.run(step, command)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    pipeline.run(step_of(command.config), command)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,14 @@ python jobs/resize.py root=runs/wikiart
 from collections.abc import Sequence
 
 from artsim import pipeline
-from artsim.config import parse_command
+from artsim.config import Config, parse_command
 from artsim.schemas import schema_of
 from artsim.stages.letterbox import Letterbox
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    command = parse_command(argv, __doc__)
-    config = command.config
-    step = pipeline.Step(
+def step_of(config: Config) -> pipeline.Step:
+    """What fills `resized`."""
+    return pipeline.Step(
         table="resized",
         stage=Letterbox,
         arguments=(config.letterbox, config.source.max_pixels),
@@ -24,7 +23,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         workers=config.letterbox.workers,
         fetch_bytes=config.source.max_bytes,
     )
-    pipeline.run(step, command)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    pipeline.run(step_of(command.config), command)
 
 
 if __name__ == "__main__":
