@@ -246,6 +246,12 @@ class TrainingConfig(Section):
     max_failures: int = Field(3, ge=0, description="times that a lost worker is replaced")
 
 
+class PlanConfig(Section):
+    """How a plan of a run is made."""
+
+    num_paintings: int = Field(16, ge=1, description="paintings of the source that every stage is tried on")
+
+
 class Config(Section):
     """Everything that ArtSim can be told."""
 
@@ -265,6 +271,7 @@ class Config(Section):
     triplets: TripletsConfig = TripletsConfig()
     head: HeadConfig = HeadConfig()
     training: TrainingConfig = TrainingConfig()
+    plan: PlanConfig = PlanConfig()
 
     @model_validator(mode="after")
     def _sizes_exist(self) -> Config:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import os
 import sys
 import time
-import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 from ray.data import ActorPoolStrategy, Datasource, ReadTask, TaskPoolStrategy
 from ray.data.block import BlockMetadata
@@ -28,46 +24,17 @@ from ray.util.annotations import RayDeprecationWarning
 import artsim
 from artsim import UserError
 from artsim.config import Command, Config, Section, Workers
-from artsim.resume import Expand, Input, Work, publish
-from artsim.schemas import Batch, digest64, quarantine_schema, row_hashes, schema_of, to_arrow, to_batch
-from artsim.sources import fetch
-from artsim.stages import EngineError
+from artsim.resume import Input, Work, publish
+from artsim.schemas import digest64, to_arrow, to_batch
+from artsim.step import DONE, Step, Worker, fetch_images, worker_schema, write_rows
 from artsim.tables import Parts, Table, TableError, claim, create_root, fingerprint, sweep
 
 logger = logging.getLogger("artsim")
 
 PACKAGES = ("ray", "numpy", "pyarrow", "pillow", "opencv-python-headless", "torch")
 LOCAL_OBJECT_STORE_BYTES = 1_500_000_000
-DONE = "done"
 MAX_LOST_WORKERS = 8
 """Rows in a row that may end their worker when they are tried alone; more are no coincidence."""
-
-
-class Stage(Protocol):
-    """A step of the pipeline: a plain callable that knows its version and whether it gives the same bytes always."""
-
-    version: ClassVar[int]
-    determinism: ClassVar[str]
-
-    def __call__(self, batch: Batch) -> Batch: ...
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one job does: which stage reads which columns of which tables, and the table that it fills."""
-
-    table: str
-    stage: Callable[..., Stage]
-    arguments: tuple[Any, ...]
-    reads: dict[str, dict[str, str]]
-    workers: Workers
-    settings: dict[str, Any] = field(default_factory=dict)
-    schema: pa.Schema | None = None
-    expand: Expand | None = None
-    fetch_bytes: int = 0
-    """Largest file in bytes that is fetched from the column `uri` into the column `image`; 0: nothing is fetched."""
-    whole: bool = False
-    """Each row depends on all rows of the tables read, so a change of any makes all anew."""
 
 
 class Summary(NamedTuple):
@@ -123,6 +90,9 @@ def run(step: Step, command: Command) -> Summary:
     sweep(work.table, manifest)
     if manifest is None or command.retry_quarantine or not work.is_current(manifest):
         connect()
+        # A cluster may still grow; one machine does not, and would wait for ever.
+        if "RAY_ADDRESS" not in os.environ and (short := shortage(step)):
+            raise TableError(short)
         new_rows = _fill(step, work, config, command.retry_quarantine)
         manifest = _settle(work, config)
     else:
@@ -253,33 +223,52 @@ def _stream(step: Step, work: Work, chunks: list[Chunk], tolerate: bool) -> Iter
     raised, or, with `tolerate`, the chunk is left missing and the others go on.
     """
     ray.data.DataContext.get_current().max_errored_blocks = -1 if tolerate else 0
-    workers, cluster = step.workers, ray.cluster_resources()
-    in_cluster = (
-        cluster.get("GPU", 0) / workers.num_gpus if workers.num_gpus else cluster["CPU"] / (workers.num_cpus or 1)
-    )
-    num_workers = min(workers.num_workers or max(1, int(in_cluster)), len(chunks))
-    io = TaskPoolStrategy(size=max(2, int(cluster["CPU"])))  # reads and writes wait more than they compute
+    workers = step.workers
+    # Reads and writes wait more than they compute.
+    io = TaskPoolStrategy(size=max(2, int(ray.cluster_resources()["CPU"])))
     rows = ray.data.read_datasource(
         _Missing(step, ray.put(work), chunks), compute=io, num_cpus=0, override_num_blocks=len(chunks)
     )
     # Ray 2.60 deprecates this argument, but has no other way yet to end the retries of a row that kills.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning, module=__name__)
     written = rows.map_batches(
-        type(step.stage.__name__, (_Worker,), {}),  # so that Ray's progress bars and dashboard name the stage
-        fn_constructor_args=(step, _worker_schema(step)),
+        type(step.stage.__name__, (Worker,), {}),  # so that Ray's progress bars and dashboard name the stage
+        fn_constructor_args=(step, worker_schema(step)),
         batch_size=workers.batch_size,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=num_workers),
+        compute=ActorPoolStrategy(size=min(num_workers(workers), len(chunks))),
         num_cpus=workers.num_cpus,
         num_gpus=workers.num_gpus,
         max_task_retries=0 if tolerate else 1,
     ).map_batches(partial(_write, work.table, step.stage.__name__), batch_format="pyarrow", compute=io, num_cpus=0)
     for counts in written.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield _outcome(counts)
+        yield dict(zip(counts["outcome"].to_pylist(), counts["rows"].to_pylist(), strict=True))
 
 
-def _outcome(counts: pa.Table) -> dict[str, int]:
-    return dict(zip(counts["outcome"].to_pylist(), counts["rows"].to_pylist(), strict=True))
+def _write(table: Table, stage: str, rows: pa.Table) -> pa.Table:
+    outcome = write_rows(table, stage, rows)
+    return pa.table({"outcome": list(outcome), "rows": list(outcome.values())})
+
+
+def num_workers(workers: Workers) -> int:
+    """Processes that a stage is run with: as many as the settings say, or as the cluster holds now."""
+    cluster = ray.cluster_resources()
+    held = cluster.get("GPU", 0) / workers.num_gpus if workers.num_gpus else cluster["CPU"] / (workers.num_cpus or 1)
+    return workers.num_workers or max(1, int(held))
+
+
+def shortage(step: Step) -> str | None:
+    """Why no machine of the cluster can hold one worker of a step: one sentence, or None where one can."""
+    wanted = {"CPU": step.workers.num_cpus, "GPU": step.workers.num_gpus}
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(all(machine.get(name, 0) >= count for name, count in wanted.items()) for machine in machines):
+        return None
+    largest = max(machines, key=lambda machine: (machine.get("GPU", 0), machine.get("CPU", 0)))
+    return (
+        f"{step.table}: a worker needs {wanted['CPU']:g} CPUs and {wanted['GPU']:g} GPUs, and no machine has them (the "
+        f"largest has {largest.get('CPU', 0):g} and {largest.get('GPU', 0):g}): set num_cpus and num_gpus of its "
+        "workers, or add a machine"
+    )
 
 
 class _Missing(Datasource):
@@ -305,57 +294,7 @@ class _Missing(Datasource):
 def _read(fetch_bytes: int, work: ray.ObjectRef, chunk: Chunk) -> Iterator[pa.Table]:
     missing: pa.Table = ray.get(chunk.plan)[chunk.bucket]
     rows = ray.get(work).read(chunk.bucket, missing.slice(chunk.start, chunk.stop - chunk.start))
-    if fetch_bytes:
-        images, errors = fetch(rows["uri"].to_pylist(), fetch_bytes)
-        rows = rows.append_column("image", pa.array(images, pa.binary()))
-        rows = rows.append_column("error", pa.array(errors, pa.string()))
-    yield rows
-
-
-class _Worker:
-    """A stage in a worker process: rows in, rows of the table's schema with `error` and `attempts` out."""
-
-    def __init__(self, step: Step, schema: pa.Schema) -> None:
-        self._stage, self._timeout_s, self._schema = step.stage(*step.arguments), step.workers.timeout_s, schema
-
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        # A decoder that hangs may hold the interpreter's lock: this timer needs no lock and ends the process.
-        faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=sys.__stderr__ or sys.stderr)
-        try:
-            return self._apply(rows)
-        except EngineError:
-            traceback.print_exc()
-            os._exit(1)  # as if it had been killed: Ray starts another process, which builds another engine
-        finally:
-            faulthandler.cancel_dump_traceback_later()
-
-    def _apply(self, rows: pa.Table) -> pa.Table:
-        if "error" not in rows.column_names:
-            rows = rows.append_column("error", pa.nulls(len(rows), pa.string()))
-        sound, lost = rows.filter(pc.is_null(rows["error"])), rows.filter(pc.is_valid(rows["error"]))
-        batches = [to_batch(lost)] if len(lost) else []
-        if len(sound):
-            batches.append(self._stage(to_batch(sound)))
-        return pa.concat_tables([to_arrow(batch, self._schema) for batch in batches])
-
-
-def _write(table: Table, stage: str, rows: pa.Table) -> pa.Table:
-    """Put the rows of a block in place, those with an error in quarantine; returns rows by outcome."""
-    sound, lost = rows.filter(pc.is_null(rows["error"])), rows.filter(pc.is_valid(rows["error"]))
-    outcome = Counter({DONE: len(sound)})
-    if len(sound):
-        sound = sound.drop_columns(["error", "attempts"])
-        table.write(sound.append_column("row_hash", pa.array(row_hashes(sound))))
-    if len(lost):
-        errors = [error.partition(": ") for error in lost["error"].to_pylist()]
-        lost = lost.append_column("reason", pa.array([reason for reason, _, _ in errors], pa.string()))
-        lost = lost.append_column("message", pa.array([message for _, _, message in errors], pa.string()))
-        lost = lost.append_column("stage", pa.array([stage] * len(lost), pa.string()))
-        attempts = pc.add(lost["attempts"], pa.scalar(1, pa.int32()))
-        lost = lost.set_column(lost.column_names.index("attempts"), "attempts", attempts)
-        table.write_quarantine(lost.select(quarantine_schema(table.name).names))
-        outcome.update(reason for reason, _, _ in errors)
-    return pa.table({"outcome": list(outcome), "rows": list(outcome.values())})
+    yield fetch_images(rows, fetch_bytes) if fetch_bytes else rows
 
 
 def _alone(step: Step, work: Work, chunks: list[Chunk]) -> Iterator[dict[str, int]]:
@@ -364,7 +303,7 @@ def _alone(step: Step, work: Work, chunks: list[Chunk]) -> Iterator[dict[str, in
     What ends or hangs its worker is quarantined, unless MAX_LOST_WORKERS do so one after the other: then something
     else is wrong, TableError says so, and those rows stay missing.
     """
-    schema, shared = _worker_schema(step), ray.put(work)
+    schema, shared = worker_schema(step), ray.put(work)
     read, worker = ray.remote(num_cpus=0)(_read_row), None
     suspects: list[pa.Table] = []
     for row in (chunk._replace(start=at, stop=at + 1) for chunk in chunks for at in range(chunk.start, chunk.stop)):
@@ -387,8 +326,8 @@ def _alone(step: Step, work: Work, chunks: list[Chunk]) -> Iterator[dict[str, in
             worker = None
         else:
             suspects = []
-            yield from (_outcome(_write(work.table, step.stage.__name__, result)) for result in results)
-    yield from (_outcome(_write(work.table, step.stage.__name__, result)) for result in suspects)
+            yield from (write_rows(work.table, step.stage.__name__, result) for result in results)
+    yield from (write_rows(work.table, step.stage.__name__, result) for result in suspects)
 
 
 def _read_row(fetch_bytes: int, work: Work, chunk: Chunk) -> pa.Table:
@@ -397,7 +336,7 @@ def _read_row(fetch_bytes: int, work: Work, chunk: Chunk) -> pa.Table:
 
 def _lone_worker(step: Step, schema: pa.Schema) -> Any:
     options = {"num_cpus": step.workers.num_cpus, "num_gpus": step.workers.num_gpus, "max_restarts": 0}
-    return ray.remote(_Worker).options(**options).remote(step, schema)
+    return ray.remote(Worker).options(**options).remote(step, schema)
 
 
 def _check_failures(table: Table, outcome: Counter[str], expected: int, max_failure_rate: float) -> None:
@@ -424,9 +363,3 @@ def _settle(work: Work, config: Config) -> dict[str, Any]:
     expected = sum(found.num_rows for found, _ in settled) + reasons.total()
     _check_failures(work.table, reasons, expected, config.max_failure_rate)
     return publish(work.table, [found for found, _ in settled], work.inputs)
-
-
-def _worker_schema(step: Step) -> pa.Schema:
-    """What a worker hands on: the table's columns but the hash of the row, and how it went."""
-    columns = [column for column in step.schema or schema_of(step.table) if column.name != "row_hash"]
-    return pa.schema([*columns, pa.field("error", pa.string()), pa.field("attempts", pa.int32())])

@@ -71,6 +71,11 @@ class Store:
         fs, path = self._at("")
         return {name.removeprefix(path).lstrip("/") for name in fs.find(path)}
 
+    def num_bytes(self) -> int:
+        """Size of all files below, in bytes."""
+        fs, path = self._at("")
+        return int(fs.du(path))
+
     def delete(self, names: Iterable[str]) -> None:
         """Delete files and whole folders; those that are gone already do not matter."""
         for name in names:
