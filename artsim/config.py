@@ -128,8 +128,8 @@ class GenerateConfig(Section):
     guidance_scale: float = Field(7.5, ge=1, description="1: without guidance, at half the work")
     size: ImagePx = Field(768, description="side of the square that is changed, one of letterbox.sizes, px")
     jpeg_quality: int = Field(95, ge=1, le=100)
-    moderate_strength: float = Field(0.35, gt=0, le=1, description="how far the moderate level goes, 0..1")
-    radical_strength: float = Field(0.8, gt=0, le=1, description="how far the radical level goes, 0..1")
+    moderate_strength: float = Field(0.4, gt=0, le=1, description="how far the moderate level goes, 0..1")
+    radical_strength: float = Field(0.4, gt=0, le=1, description="how far the radical level goes, 0..1")
     workers: Workers = Workers()
 
     def strength(self, level: Level) -> float:

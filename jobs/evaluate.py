@@ -19,12 +19,13 @@ from artsim.store import Store
 from artsim.tables import Table, TableError, open_root
 
 NUM_EXAMPLES = 6
-STAND_INS = [
-    "Captions: a sentence of measured pixel facts, where BLIP-2 would look at the picture.",
-    "Prompts: templates dealt out by seed, where Llama-3 would write.",
-    "Versions: painterly filters by level and approach, where the SDXL Refiner would paint.",
-    "Features: descriptors of colour, gradient and texture, where CLIP would be the frozen encoder.",
-]
+STAND_INS = {
+    "caption": "Captions: a sentence of measured pixel facts, where BLIP-2 would look at the picture.",
+    "prompt": "Prompts: templates dealt out by seed, where Llama-3 would write.",
+    "generate": "Versions: painterly filters by level and approach, where the SDXL Refiner would paint.",
+    "embed": "Features: descriptors of colour, gradient and texture, where CLIP would be the frozen encoder.",
+}
+"""What takes a model's place where its section of the settings names none."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -72,8 +73,13 @@ def _evaluate(config: Config, run: models.Run) -> Evaluation:
         tables=status,
         quarantine=[row for name in status for row in tables.sample_quarantine(Table(config.root, name, num_buckets))],
         settings=config.model_dump(mode="json"),
-        stand_ins=STAND_INS,
+        stand_ins=_stand_ins(config),
     )
+
+
+def _stand_ins(config: Config) -> list[str]:
+    given = ("prompt", "generate") if config.pairs.uri else ()
+    return [said for name, said in STAND_INS.items() if name not in given and not getattr(config, name).model.id]
 
 
 def _metrics(
