@@ -9,8 +9,9 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,8 @@ from artsim.tables import Parts, Table, TableError, claim, create_root, fingerpr
 
 logger = logging.getLogger("artsim")
 
-PACKAGES = ("ray", "numpy", "pyarrow", "pillow", "opencv-python-headless", "torch")
+PACKAGES = ("ray", "numpy", "pyarrow", "pillow", "opencv-python-headless", "torch", "transformers", "diffusers", "vllm")
+"""Whose versions a table notes, where they are installed."""
 LOCAL_OBJECT_STORE_BYTES = 1_500_000_000
 MAX_LOST_WORKERS = 8
 """Rows in a row that may end their worker when they are tried alone; more are no coincidence."""
@@ -117,9 +119,17 @@ def begin(step: Step, command: Command) -> tuple[Work, list[str]]:
         "inputs": {source.table.name: source.fingerprint for source in inputs},
     }
     table = Table(config.root, step.table, num_buckets)
-    changes = claim(table, recipe, {name: version(name) for name in PACKAGES}, command.overwrite)
+    changes = claim(table, recipe, _versions(), command.overwrite)
     salt = digest64(fingerprint(recipe), *(source.digest for source in inputs if step.whole))
     return Work(table, tuple(inputs), step.expand, salt), changes
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _plain(value: Any) -> Any:

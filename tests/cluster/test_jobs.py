@@ -216,3 +216,37 @@ def test_a_broken_model_folder_is_one_sentence(broken: str, whole: tuple[Path, s
 def artsim(*arguments: object) -> str:
     command = [sys.executable, "-m", "artsim.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout
+
+
+def test_pairs_that_exist_need_no_generation(whole: tuple[Path, str], paintings: Path, tmp_path: Path) -> None:
+    pictures = sorted(path.relative_to(paintings) for path in paintings.glob("*/*_*.jpg"))
+    originals = [path for path in pictures if path.name != "nobody_words.jpg"]
+    lines = [f"{path},{other}" for path, other in zip(originals, originals[1:] + originals[:1], strict=True)]
+    (paintings / "pairs.csv").write_text("\n".join(["original_image,generated_image", *lines]))
+    subprocess.run(["cp", "-r", whole[0] / "artworks", whole[0] / "_root.json", tmp_path], check=True)
+    output = run("pairs", tmp_path, f"pairs.uri={paintings}/pairs.csv")
+    assert f"generated: {NUM_PAINTINGS} rows, 0 quarantined" in output
+    tables = status(str(tmp_path))["tables"]
+    assert {name: tables[name]["done"] for name in ("prompts", "generated")} == {
+        "prompts": NUM_PAINTINGS,
+        "generated": NUM_PAINTINGS,
+    }
+    assert "0 new in" in run("pairs", tmp_path, f"pairs.uri={paintings}/pairs.csv")
+
+
+def test_a_plan_counts_what_a_run_would_make_and_leaves_nothing(paintings: Path, tmp_path: Path) -> None:
+    output = run("plan", tmp_path, f"source.uri={paintings}", "plan.num_paintings=4", "source.limit=20")
+    rows = {words[0]: words[1] for line in output.splitlines() if len(words := line.split()) > 6}
+    assert rows["resized"] == "20"
+    assert rows["generated"] == rows["prompts"] == rows["generated_embeddings"] == "40"
+    assert "20 paintings: " in output
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("_plan")]
+
+
+def test_a_stage_that_no_machine_holds_is_refused_before_it_starts(whole: tuple[Path, str], tmp_path: Path) -> None:
+    subprocess.run(["cp", "-r", f"{whole[0]}/.", tmp_path], check=True)
+    subprocess.run(["rm", "-r", tmp_path / "captions"], check=True)
+    process = job("caption", tmp_path, "caption.workers.num_gpus=3")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "captions: a worker needs 1 CPUs and 3 GPUs, and no machine has them" in output

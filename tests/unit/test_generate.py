@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from artsim.config import GenerateConfig
+from artsim.config import LOCAL_PROFILE, load_config
 from artsim.images import Box, crop_box, decode_jpeg, encode_jpeg
 from artsim.schemas import Batch, row_seed
 from artsim.stages.generate import COLOURS, RECIPES, Generate
@@ -15,6 +15,7 @@ from artsim.stages.prompt import APPROACHES, PAIRS, TEXTS
 SIZE = 192
 WIDE, TALL = (0, 48, 192, 96), (56, 0, 80, 192)
 ALL = [(level, approach, word) for level in RECIPES for approach in RECIPES[level] for word in RECIPES[level][approach]]
+LOCAL = load_config(LOCAL_PROFILE).generate
 
 
 def painting(box: Box) -> bytes:
@@ -41,7 +42,7 @@ def rows(wanted: Sequence[tuple[str, str, str]], box: Box = WIDE) -> Batch:
 
 
 def generate(batch: Batch, **settings: float) -> Batch:
-    return Generate(GenerateConfig(size=SIZE, **settings), seed=0)(batch)
+    return Generate(LOCAL.model_copy(update={"size": SIZE, **settings}), seed=0)(batch)
 
 
 def contents(batch: Batch) -> np.ndarray:
@@ -124,7 +125,7 @@ def test_the_prompt_chooses_recipe_and_palette() -> None:
 
 @pytest.mark.parametrize("box", [(0, 0, 64, 64), (30, 0, 3, 64)])
 def test_every_recipe_copes_with_the_smallest_squares(box: Box) -> None:
-    small = Generate(GenerateConfig(size=64), seed=0)
+    small = Generate(LOCAL.model_copy(update={"size": 64}), seed=0)
     flat = encode_jpeg(np.full((64, 64, 3), 127, np.uint8), 95)
     result = small(rows(ALL, box) | {"image": np.full(len(ALL), flat, object)})
     assert all(error is None for error in result["error"])

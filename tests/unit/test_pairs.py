@@ -1,0 +1,97 @@
+"""Tables of pairs that exist already: what becomes of their rows, and the sentence where one makes no sense."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from artsim.config import GenerateConfig, PairsConfig
+from artsim.images import crop_box, decode_jpeg, encode_jpeg
+from artsim.pairs import list_pairs
+from artsim.sources import SourceError
+from artsim.stages.pair import TakePrompt, TakeVersion
+
+PAINTINGS = {"Baroque/ann_one", "Cubism/bob_two"}
+TABLE = """original,file,alpha,prompt
+Baroque/ann_one.jpg,Baroque/one_030.jpg,0.3,softer
+Baroque/ann_one.jpg,Baroque/one_100.jpg,1.0,
+Baroque/ann_one.jpg,Baroque/one_101.jpg,1.0,again
+Cubism/bob_two.png,Cubism/gone.jpg,1.0,louder
+"""
+
+
+def pairs(folder: Path, text: str = TABLE, **settings: object) -> PairsConfig:
+    for name in ("one_030", "one_100", "one_101"):
+        file = folder / "Baroque" / f"{name}.jpg"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(encode_jpeg(np.full((20, 40, 3), 90, np.uint8), 95))
+    (folder / "pairs.csv").write_text(text)
+    columns = {"original": "original", "generated": "file", "level": "alpha", "prompt": "prompt"}
+    levels = {"levels": {"0.3": "moderate", "1.0": "radical"}}
+    return PairsConfig(**{"uri": str(folder / "pairs.csv")} | columns | levels | settings)
+
+
+def test_every_row_becomes_a_version_of_its_painting(tmp_path: Path) -> None:
+    rows = list_pairs(pairs(tmp_path), PAINTINGS).to_pylist()
+    keys = [(row["id"], row["level"], row["variant"]) for row in rows]
+    one = "Baroque/ann_one"
+    assert keys == [(one, "moderate", 0), (one, "radical", 0), (one, "radical", 1), ("Cubism/bob_two", "radical", 0)]
+    assert [Path(row["uri"]).name for row in rows] == ["one_030.jpg", "one_100.jpg", "one_101.jpg", "gone.jpg"]
+    assert [row["prompt"] for row in rows] == ["softer", "", "again", "louder"]
+    assert [row["version"] == "missing" for row in rows] == [False, False, False, True]
+
+
+def test_a_version_that_changes_is_noticed(tmp_path: Path) -> None:
+    config = pairs(tmp_path)
+    before = list_pairs(config, PAINTINGS)
+    (tmp_path / "Baroque/one_100.jpg").write_bytes(b"longer or shorter than it was")
+    changed = np.array(before["version"]) != np.array(list_pairs(config, PAINTINGS)["version"])
+    assert changed.tolist() == [False, True, False, False]
+
+
+def test_parquet_and_one_level_for_all(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    table = pa.table({"original_image": ["Baroque/ann_one.jpg"], "generated_image": ["Baroque/one_030.jpg"]})
+    pq.write_table(table, tmp_path / "pairs.parquet")
+    found = list_pairs(PairsConfig(uri=str(tmp_path / "pairs.parquet"), default_level="moderate"), PAINTINGS)
+    assert found.select(["level", "prompt"]).to_pylist() == [{"level": "moderate", "prompt": ""}]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"original": "painting"}, "has no column painting: .* one of original, file, alpha, prompt"),
+        ({"levels": {"0.3": "moderate"}}, r"alpha = 1\.0: pairs\.levels knows only 0\.3"),
+        ({"uri": "/nowhere/pairs.csv"}, "/nowhere/pairs.csv cannot be read"),
+        ({"original": "file"}, r"file = Baroque/one_030\.jpg is no painting of the table artworks"),
+    ],
+)
+def test_a_mistake_is_one_sentence(settings: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=message) as caught:
+        list_pairs(pairs(tmp_path, **settings), PAINTINGS)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_without_rows_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="has no rows"):
+        list_pairs(pairs(tmp_path, "original,file,alpha,prompt\n"), PAINTINGS)
+
+
+def test_versions_are_fitted_into_squares_and_broken_ones_fail_alone() -> None:
+    wide = encode_jpeg(np.full((30, 60, 3), 200, np.uint8), 95)
+    result = TakeVersion(GenerateConfig(size=64), 10_000)({"image": np.array([wide, b"no picture"], object)})
+    assert result["box"].tolist() == [[0, 16, 64, 32], [0, 0, 0, 0]]
+    square = decode_jpeg(result["image"][0])
+    assert square.shape == (64, 64, 3)
+    assert abs(float(crop_box(square, result["box"][0]).mean()) - 200) < 2
+    assert result["image"][1] is None
+    assert result["error"][0] is None
+    assert result["error"][1].startswith("not_an_image: ")
+
+
+def test_prompts_are_kept_as_they_are() -> None:
+    result = TakePrompt()({"prompt": np.array(["a wet street", None], object)})
+    assert result["prompt"].tolist() == ["a wet street", ""]
+    assert set(result["approach"]) == {"given"}
