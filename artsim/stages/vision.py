@@ -157,7 +157,6 @@ class MicroBatches:
                 if len(now) <= 1:
                     raise
                 self.size = len(now) // 2
-                torch.cuda.empty_cache()
                 continue
             except RuntimeError as error:
                 raise EngineError(f"{type(error).__name__}: {error}") from error

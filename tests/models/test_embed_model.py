@@ -1,5 +1,6 @@
 """Features of real vision models: shapes, what they must not see, and plain transformers calls that agree."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from io import BytesIO
@@ -334,6 +335,16 @@ def test_a_checkpoint_that_lacks_weights_is_refused(clip: Path, tmp_path: Path) 
     del weights["visual_projection.weight"]
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(CheckpointError, match=r"lacks 1 weights of CLIPModel, such as visual_projection\.weight"):
+        EmbedImageWithModel(config(tmp_path))
+
+
+def test_a_processor_that_does_more_to_pixels_is_refused(clip: Path, tmp_path: Path) -> None:
+    """MobileViT's turns RGB into BGR: scaling and normalising on the device alone would be silently wrong."""
+    shutil.copytree(clip, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "preprocessor_config.json"
+    changes = {"image_processor_type": "MobileViTImageProcessor", "do_flip_channel_order": True}
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(CheckpointError, match="MobileViTImageProcessorPil does more to pixels"):
         EmbedImageWithModel(config(tmp_path))
 
 
