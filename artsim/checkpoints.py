@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +21,9 @@ S = TypeVar("S", bound=Section)
 CACHE = Path(os.path.expanduser("~/.cache/artsim/checkpoints"))
 _DESCRIPTIONS = ("*.json", "*.txt", "*.model", "*.jinja")
 """Everything but weights: a few megabytes that say what a model is, its tokenizer included."""
+_CONFIGS = ("config.json", "model_index.json", "tokenizer_config.json")
+_PICKLED = ("pytorch_model*.bin",)
+"""Weights of repositories without safetensors, CLIP ViT-B/32 among them; transformers unpickles tensors only."""
 _EDGE_BYTES = 1_000_000
 
 
@@ -34,9 +39,9 @@ def pin(model: ModelConfig) -> ModelConfig:
     """
     if not model.id:
         return model
-    if os.path.isdir(folder := os.path.abspath(os.path.expanduser(model.id))):
-        model = model.model_copy(update={"id": folder})  # workers stand in other folders
     if _is_folder(model.id):
+        if "://" not in model.id:  # workers stand in other folders
+            model = model.model_copy(update={"id": os.path.abspath(os.path.expanduser(model.id))})
         return model.model_copy(update={"revision": _digest(model.id)})
     return model.model_copy(update={"revision": _snapshot(model, _DESCRIPTIONS).name})
 
@@ -50,17 +55,43 @@ def pinned(section: S) -> S:
 def fetch(model: ModelConfig, weights: Sequence[str] = ("*.safetensors",)) -> Path:
     """A folder on this machine with a model's descriptions and its weights, patterns of file names.
 
-    Other processes of this machine wait for a download instead of starting their own. Raises CheckpointError.
+    Where nothing has such a name, the pickled weights of older repositories are taken; no patterns: no weights. Other
+    processes of this machine wait for a download instead of starting their own. Raises CheckpointError.
     """
-    if not _is_folder(model.id):
-        return _snapshot(model, (*_DESCRIPTIONS, *weights))
-    if "://" not in model.id:
-        return Path(model.id)
-    return _copy(model)
+    if _is_folder(model.id):
+        folder = _copy(model) if "://" in model.id else Path(os.path.expanduser(model.id))
+        _files(str(folder))
+    else:
+        folder = _snapshot(model, (*_DESCRIPTIONS, *weights))
+        if weights and not _has(folder, weights):
+            folder = _snapshot(model, (*_DESCRIPTIONS, *_PICKLED))
+    if weights and not _has(folder, (*weights, *_PICKLED)):
+        raise CheckpointError(f"{model.id} at {model.revision} holds no weights named {' or '.join(weights)}")
+    return folder
+
+
+def has_text_tower(model: ModelConfig) -> bool:
+    """Whether a vision model embeds texts too, as CLIP does, by its config.json; the stand-in does.
+
+    Raises CheckpointError.
+    """
+    if not model.id:
+        return True
+    if _is_folder(model.id):
+        fs, root, names = _files(model.id)
+        text = fs.cat_file(f"{root}/config.json") if "config.json" in names else b"{}"
+    else:
+        text = (_snapshot(model, _DESCRIPTIONS) / "config.json").read_bytes()
+    return {"text_config", "vision_config"} <= json.loads(text).keys()
+
+
+def _has(folder: Path, patterns: Sequence[str]) -> bool:
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    return any(fnmatch(name, pattern) for name in names for pattern in patterns)
 
 
 def _is_folder(name: str) -> bool:
-    return "://" in name or name.startswith((".", "~", "/"))
+    return "://" in name or name.startswith((".", "~", "/")) or os.path.isdir(name)
 
 
 def _snapshot(model: ModelConfig, patterns: Sequence[str]) -> Path:
@@ -90,21 +121,31 @@ def _snapshot(model: ModelConfig, patterns: Sequence[str]) -> Path:
         ) from error
     except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError) as error:
         raise CheckpointError(
-            f"{model.id} cannot be downloaded ({str(error).splitlines()[0][:200]}) and is not in the cache: name a "
-            "folder or fsspec URL that holds it, or mend the connection"
+            f"{model.id} cannot be downloaded ({_first_line(error)}) and is not in the cache: name a folder or fsspec "
+            "URL that holds it, or mend the connection"
         ) from error
 
 
-def _files(url: str) -> tuple[Any, str, dict[str, dict[str, Any]]]:
-    """The files below a folder or URL: name -> facts, with the file system and the path that they lie below."""
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _files(url: str) -> tuple[Any, str, dict[str, int]]:
+    """The files below a folder or URL: name -> bytes, with the file system and the path that they lie below.
+
+    What is hidden does not count: download tools keep their notes there, with times that differ between machines.
+    """
     try:
         fs, root = url_to_fs(os.path.expanduser(url))
-        found = fs.find(root, detail=True)
+        there, found = fs.exists(root), fs.find(root, detail=True)
     except (OSError, ValueError, ImportError) as error:
-        raise CheckpointError(f"{url} cannot be listed ({error}): check it and the credentials") from error
-    names = {path.removeprefix(root).lstrip("/"): facts for path, facts in found.items()}
-    if not any(name.endswith(".json") for name in names):
-        raise CheckpointError(f"{url}: not a model folder, it has no config.json or model_index.json")
+        raise CheckpointError(f"{url} cannot be listed ({_first_line(error)}): check it and the credentials") from error
+    if not there:
+        raise CheckpointError(f"{url}: there is no such folder on this machine, or it cannot be seen from here")
+    names = {path.removeprefix(root).lstrip("/"): int(facts["size"]) for path, facts in found.items()}
+    names = {name: size for name, size in names.items() if "/." not in f"/{name}"}
+    if not any(name in names for name in _CONFIGS):
+        raise CheckpointError(f"{url}: not a model folder, it has no {' or '.join(_CONFIGS)}")
     return fs, root, names
 
 
@@ -112,8 +153,8 @@ def _digest(url: str) -> str:
     """What identifies the files of a folder: names, sizes and contents, of large files their first and last bytes."""
     fs, root, names = _files(url)
     digest = hashlib.sha256()
-    for name, facts in sorted(names.items()):
-        size, path = int(facts["size"]), f"{root}/{name}"
+    for name, size in sorted(names.items()):
+        path = f"{root}/{name}"
         head = fs.cat_file(path, start=0, end=min(size, _EDGE_BYTES)) if size else b""
         tail = fs.cat_file(path, start=max(_EDGE_BYTES, size - _EDGE_BYTES), end=size) if size > _EDGE_BYTES else b""
         digest.update(f"{name}\0{size}\0".encode() + head + tail)
@@ -121,10 +162,14 @@ def _digest(url: str) -> str:
 
 
 def _copy(model: ModelConfig) -> Path:
-    """A model folder of an object store, copied to this machine once: whole or not at all."""
+    """A model folder of an object store, copied to this machine once: whole or not at all.
+
+    The copy must have the contents that the model was pinned under; a model that was not pinned is pinned now.
+    """
     from filelock import FileLock
 
-    target = CACHE / hashlib.sha256(f"{model.id}\0{model.revision}".encode()).hexdigest()[:32]
+    revision = model.revision if model.revision.startswith("sha256-") else _digest(model.id)
+    target = CACHE / hashlib.sha256(f"{model.id}\0{revision}".encode()).hexdigest()[:32]
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not target.exists():
@@ -134,5 +179,7 @@ def _copy(model: ModelConfig) -> Path:
             for name in names:
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 fs.get_file(f"{root}/{name}", str(unfinished / name))
+            if _digest(str(unfinished)) != revision:
+                raise CheckpointError(f"{model.id} has changed since this run began: start it again")
             unfinished.rename(target)
     return target

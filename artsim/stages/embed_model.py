@@ -1,0 +1,166 @@
+"""Pictures and captions -> frozen features of any Hugging Face vision model and, where it has one, its text tower.
+
+Shapes: B rows, N patches, D width of the pooled features, T width of a patch's features, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isqrt
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from artsim.checkpoints import CheckpointError, fetch, has_text_tower
+from artsim.config import EmbedConfig, ModelConfig
+from artsim.images import DecodeError
+from artsim.schemas import Batch
+from artsim.stages.vision import DEVICE, MicroBatches, Preprocessor, dtype_of, loading, open_content, open_square
+
+_NO_NUMBERS = "invalid_output: the model's features hold values that are no numbers"
+
+
+class EmbedImageWithModel:
+    """Show pictures to a vision model, a transformer or a convolutional network, and keep what it answers.
+
+    With config.preprocessing "content" it sees what lies in the box, squashed to its square, so that neither bars nor
+    proportions can give a pair away; with "model" the whole square, as the model's own image processor shows it.
+
+    Reads  image (B,) JPEG bytes of a square; box (B, 4) int32, left, top, width, height of the content in px.
+    Adds   pooled (B, D) float32: the features shared with the text tower, else the pooler's, else the class token or
+           the mean of the patches;
+           with config.tokens also tokens (B, N, T) float16, a row-major square grid of patches: the last hidden state
+           without class token and registers;
+           error (B,) None or `corrupt: ...`, `truncated: ...`, `empty: ...`; the features of such a row are zeros.
+    Raises CheckpointError where the weights cannot be had or are not all there.
+    """
+
+    version: ClassVar[int] = 1
+    determinism: ClassVar[str] = "sampled"
+
+    def __init__(self, config: EmbedConfig) -> None:
+        self.config = config
+        self.model, self._has_pooler = _load(config.model, unused="text_model")
+        with loading(config.model):
+            self._preprocessor = Preprocessor(fetch(config.model, weights=()))
+        self._batches = MicroBatches(config.workers)
+        side = self._preprocessor.side
+        pooled, tokens, _ = self.encode([np.zeros((side, side, 3), np.uint8)])
+        self.pooled_size, self.num_tokens, self.token_size = pooled.shape[1], tokens.shape[1], tokens.shape[2]
+
+    def __call__(self, batch: Batch) -> Batch:
+        num_rows = len(batch["image"])
+        pooled = np.zeros((num_rows, self.pooled_size), np.float32)
+        tokens = np.zeros((num_rows, self.num_tokens, self.token_size), np.float16)
+        error = np.full(num_rows, None, object)
+        pictures = self._batches.prepare(self._look, (batch["image"], batch["box"]), error)
+        for rows, (vectors, patches, finite) in self._batches.run(pictures, self.encode):
+            error[rows] = [None if sound else _NO_NUMBERS for sound in finite]
+            pooled[rows] = np.where(finite[:, None], vectors, 0)
+            if self.config.tokens:
+                tokens[rows] = np.where(finite[:, None, None], patches, 0)
+        features = {"pooled": pooled, "tokens": tokens} if self.config.tokens else {"pooled": pooled}
+        return batch | features | {"error": error}
+
+    @torch.inference_mode()
+    def encode(self, pictures: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """pooled (B, D) float32, tokens (B, N, T) float16 and whether all are numbers (B,), on the device.
+
+        Pictures are (H, W, 3) uint8 of the encoder's size.
+        """
+        pixels = self._preprocessor.tensor(pictures, self.model.dtype)
+        answer = getattr(self.model, "get_image_features", self.model)(pixel_values=pixels)
+        pooled, tokens = _features(answer.last_hidden_state, answer.pooler_output if self._has_pooler else None)
+        pooled, tokens = pooled.float(), tokens.float().clamp(-65504, 65504).half()  # the range of float16
+        return pooled, tokens, pooled.isfinite().all(1) & tokens.isfinite().flatten(1).all(1)
+
+    def _look(self, data: bytes | None, box: np.ndarray) -> np.ndarray:
+        if self.config.preprocessing == "model":
+            return self._preprocessor.own(open_square(data))
+        return self._preprocessor.squash(open_content(data, box))
+
+
+class EmbedCaptionWithModel:
+    """Show captions to the text tower of a vision model: CLIP's and SigLIP's kind.
+
+    What is longer than the tower has positions (CLIP: 77 tokens) is cut at the end by the tokenizer. Every caption is
+    padded to that length, as SigLIP was trained, so that it does not matter which captions share a micro-batch.
+
+    Reads  caption (B,) str.
+    Adds   pooled (B, D) float32 in the space of EmbedImageWithModel's; error (B,) None or `empty: ...`, then pooled is
+           zeros.
+    Raises CheckpointError where the model has no text tower, or as EmbedImageWithModel.
+    """
+
+    version: ClassVar[int] = 1
+    determinism: ClassVar[str] = "sampled"
+
+    def __init__(self, config: EmbedConfig) -> None:
+        if not has_text_tower(config.model):
+            raise CheckpointError(
+                f"{config.model.id} has no text tower to embed captions with: leave that table out, or name a model "
+                "that has one, such as openai/clip-vit-base-patch32"
+            )
+        self.model, _ = _load(config.model, unused="vision_model")
+        with loading(config.model):
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(fetch(config.model, weights=()))
+        self._num_positions = min(
+            self.model.config.text_config.max_position_embeddings, self._tokenizer.model_max_length
+        )
+        self._batches = MicroBatches(config.workers)
+        self.pooled_size = self.encode(["a painting"])[0].shape[1]
+
+    def __call__(self, batch: Batch) -> Batch:
+        pooled = np.zeros((len(batch["caption"]), self.pooled_size), np.float32)
+        error = np.full(len(pooled), None, object)
+        captions = self._batches.prepare(_text, (batch["caption"],), error)
+        for rows, (vectors, finite) in self._batches.run(captions, self.encode):
+            error[rows] = [None if sound else _NO_NUMBERS for sound in finite]
+            pooled[rows] = np.where(finite[:, None], vectors, 0)
+        return batch | {"pooled": pooled, "error": error}
+
+    @torch.inference_mode()
+    def encode(self, captions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """pooled (B, D) float32 and whether all are numbers (B,), on the device."""
+        inputs = self._tokenizer(
+            list(captions),
+            padding="max_length",
+            truncation=True,
+            max_length=self._num_positions,
+            return_tensors="pt",
+        )
+        pooled = self.model.get_text_features(**inputs.to(DEVICE)).pooler_output.float()
+        return pooled, pooled.isfinite().all(1)
+
+
+def _load(model: ModelConfig, unused: str) -> tuple[Any, bool]:
+    """A model on the device without its other tower, and whether it has a pooler that was trained."""
+    folder = fetch(model)
+    with loading(model):
+        encoder, report = AutoModel.from_pretrained(folder, dtype=dtype_of(model), output_loading_info=True)
+    # Transformers makes up what a checkpoint lacks. A classifier's has no pooler: random weights would pool.
+    missing = set(report["missing_keys"])
+    lost = sorted(name for name in missing if "pooler" not in name)
+    if lost:
+        raise CheckpointError(f"{model.id} lacks {len(lost)} weights of {type(encoder).__name__}, such as {lost[0]}")
+    if hasattr(encoder, unused):
+        setattr(encoder, unused, None)
+    return encoder.to(DEVICE).eval(), not missing
+
+
+def _features(hidden: torch.Tensor, pooled: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """pooled (B, D) and tokens (B, N, T) of a last hidden state, (B, T, H, W) or (B, tokens, T)."""
+    if hidden.ndim == 4:
+        hidden = hidden.flatten(2).transpose(1, 2)
+    num_patches = isqrt(hidden.shape[1]) ** 2  # class token and registers lie before the square of patches
+    if pooled is None:
+        pooled = hidden[:, 0] if num_patches < hidden.shape[1] else hidden.mean(1)
+    return pooled.flatten(1), hidden[:, -num_patches:]
+
+
+def _text(caption: str | None) -> str:
+    if not caption or not caption.strip():
+        raise DecodeError("empty", "the caption has no words")
+    return caption
