@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from artsim import pipeline
+from artsim.checkpoints import has_text_tower
 from artsim.config import parse_command
 from jobs import caption, embed, evaluate, generate, ingest, pairs, prompt, resize, split, train, triplets
 
@@ -27,14 +28,16 @@ STEPS = (
     (train, ()),
     (evaluate, ()),
 )
+WITHOUT_CAPTIONS = tuple(step for step in STEPS if "caption_embeddings" not in "".join(step[1]))
+"""For vision models that cannot embed texts."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if argv is None else list(argv)
     config = parse_command(given, __doc__).config
     # Pairs that exist already take the place of what would make them.
-    left_out = (prompt, generate) if config.pairs.uri else (pairs,)
-    for job, settings in STEPS:
+    left_out = {prompt, generate} if config.pairs.uri else {pairs}
+    for job, settings in STEPS if has_text_tower(config.embed.model) else WITHOUT_CAPTIONS:
         if job not in left_out:
             job.main([*given, *settings])
     print(f"{config.root}/models/{config.model_name}/report.html\n{config.root}/models/{config.model_name}", flush=True)
