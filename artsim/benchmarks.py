@@ -1,6 +1,6 @@
 """What the real models' stages reach on this machine, beside the plain way of calling the same model. No Ray in here.
 
-A benchmark makes its own pictures and, with random_weights, its own checkpoint of full size: nothing is downloaded.
+A benchmark makes its own pictures and, with random_weights, its own checkpoint of the real size: nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,89 +21,251 @@ from PIL import Image
 from pydantic import Field
 from torch.utils.flop_counter import FlopCounterMode
 
-from artsim import images, random_weights
-from artsim.config import Config, GalleryConfig, LetterboxConfig, ModelConfig, Section
+from artsim.config import Config, GalleryConfig, GenerateConfig, LetterboxConfig, ModelConfig, Section
 from artsim.gallery import paint
 from artsim.schemas import Batch
 from artsim.stages import caption_stage, embed_image_stage, generate_stage, prompt_stage
 from artsim.stages.letterbox import Letterbox
 
 Report = dict[str, Any]
-THESIS_BATCH = 6
+Call = Callable[[Batch], object]
+
+THESIS_BATCH_SIZE = 6
+MATRIX_SIDE = {"cuda": 8192, "cpu": 1024}
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class ModelBench(Section):
-    """A stage over rows that it has not seen, several times, after one call that warms it up."""
+    """A stage over the same rows several times, after a call that warms it up."""
 
-    num_rows: int = Field(64, ge=1, description="rows of a call, of as many paintings or half as many for generate")
+    num_rows: int = Field(64, ge=2, description="rows of a call")
     num_runs: int = Field(3, ge=1)
-    random_weights: bool = Field(False, description="a checkpoint of the real size, made here; no download")
-    tiny: bool = Field(False, description="with random_weights, of a size that a test has time for")
-    against: str = Field("", description="generate: thesis or plain; caption: one_at_a_time; empty: ours alone")
+    random_weights: bool = Field(False, description="a checkpoint of the real architecture made here; no download")
+    tiny: bool = Field(False, description="random_weights of a size that a CPU has time for")
+    against: Literal["", "one_at_a_time", "thesis", "plain"] = Field(
+        "",
+        description="caption: one_at_a_time; generate: thesis (fp16, batch 6, offload) or plain (our batch and dtype)",
+    )
 
 
 def bench_caption(options: ModelBench, config: Config) -> Report:
-    """Captions of exactly max_new_tokens tokens each, if the weights are random; else as long as the model likes."""
+    """Captions; with random weights each of exactly max_new_tokens tokens."""
     with tempfile.TemporaryDirectory() as folder:
         caption = config.caption
         if options.random_weights:
-            made = random_weights.random_blip2(Path(folder), options.tiny)
-            caption = caption.model_copy(update={"model": _local(caption.model, made)})
+            from artsim.random_weights import random_blip2
+
+            caption = caption.model_copy(update={"model": _local(random_blip2(Path(folder), options.tiny))})
         stage = caption_stage(caption)(caption)
         if options.random_weights:
             stage.generation["min_new_tokens"] = caption.max_new_tokens
-        ours = _measure(options, lambda batch: stage(batch), _pictures(options, config))
-        tokens = {"tokens_per_s": round(ours["rows_per_s"] * caption.max_new_tokens, 1)}
+        batch = _pictures(options, config)
+        report = _measure("caption", stage, batch, options)
         if options.against == "one_at_a_time":
-            ours |= _beside(ours, options, lambda batch: [stage(_row(batch, at)) for at in range(len(batch["id"]))], config)
-        return {"name": "caption"} | ours | (tokens if options.random_weights else {})
-
-
-def bench_prompt(options: ModelBench, config: Config) -> Report:
-    """Prompts, and the tokens that were written for them."""
-    with tempfile.TemporaryDirectory() as folder:
-        prompt = config.prompt
-        if options.random_weights:
-            model = random_weights.random_llama(Path(folder) / "llama", options.tiny)
-            tokenizer = random_weights.random_tokenizer(Path(folder) / "clip")
-            update = {"model": _local(prompt.model, model), "tokenizer": _local(prompt.tokenizer, tokenizer)}
-            prompt = prompt.model_copy(update=update)
-        stage = prompt_stage(prompt)(prompt, config.seed)
-        written: list[int] = []
-
-        def call(batch: Batch) -> None:
-            written.append(int(stage(batch)["num_tokens"].sum()))
-
-        report = _measure(options, call, _captions(options))
-        return {"name": "prompt"} | report | {"image_tokens_per_row": round(statistics.mean(written) / options.num_rows)}
+            report |= _beside(
+                stage, lambda rows: [stage(_row(rows, at)) for at in range(options.num_rows)], batch, options
+            )
+        return report | {"max_new_tokens": caption.max_new_tokens}
 
 
 def bench_embed(options: ModelBench, config: Config) -> Report:
-    """Pictures from their JPEGs to features, and the encoder alone from decoded pixels."""
+    """Pictures from their JPEGs to features, and the encoder alone, from decoded pixels."""
     with tempfile.TemporaryDirectory() as folder:
         embed = config.embed
         if options.random_weights:
-            made = random_weights.random_clip(Path(folder), options.tiny)
-            embed = embed.model_copy(update={"model": _local(embed.model, made)})
+            from artsim.random_weights import random_clip
+
+            embed = embed.model_copy(update={"model": _local(random_clip(Path(folder), options.tiny))})
         stage = embed_image_stage(embed)(embed)
-        report = _measure(options, lambda batch: stage(batch), _pictures(options, config))
-        side = stage.side
-        pixels = [np.zeros((side, side, 3), np.uint8)] * options.num_rows
-        decoded = _measure(options, lambda _: stage.encode_all(pixels), {})
-        return {"name": "embed"} | report | {"decoded_rows_per_s": decoded["rows_per_s"]}
+        report = _measure("embed", stage, _pictures(options, config), options)
+        size = embed.workers.micro_batch_size
+        pixels = [np.zeros((stage.side, stage.side, 3), np.uint8)] * size
+        seconds = _seconds(lambda _: stage.encode(pixels)[0].cpu(), {}, options.num_runs)
+        return report | {"decoded_rows_per_s": _rounded(size / statistics.median(seconds))}
+
+
+def bench_prompt(options: ModelBench, config: Config) -> Report:
+    """Prompts, and how many tokens the image model will read of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        prompt = config.prompt
+        if options.random_weights:
+            from artsim.random_weights import random_clip, random_llama
+
+            model, tokenizer = (
+                random_llama(Path(folder) / "llama", options.tiny),
+                random_clip(Path(folder) / "clip", True),
+            )
+            prompt = prompt.model_copy(update={"model": _local(model), "tokenizer": _local(tokenizer)})
+        stage = prompt_stage(prompt)(prompt, config.seed)
+        batch = _captions(options)
+        report = _measure("prompt", stage, batch, options)
+        written = stage(batch)
+        done = np.array([error is None for error in written["error"]])
+        tokens = float(written["num_tokens"][done].mean()) if done.any() else 0.0
+        rate = _rounded(report["rows_per_s"] * tokens)
+        return report | {"done": int(done.sum()), "tokens_per_row": _rounded(tokens), "tokens_per_s": rate}
 
 
 def bench_generate(options: ModelBench, config: Config) -> Report:
-    """Versions, both levels of each painting; `against` calls diffusers on the same rows in the same run."""
+    """Versions of both levels, from JPEG to JPEG."""
     with tempfile.TemporaryDirectory() as folder:
         generate = config.generate
         if options.random_weights:
-            model = random_weights.random_refiner(Path(folder) / "refiner", options.tiny)
-            vae = random_weights.random_vae(Path(folder) / "vae", options.tiny)
-            update = {"model": _local(generate.model, model), "vae": _local(generate.vae, vae)}
-            generate = generate.model_copy(update=update)
+            from artsim.random_refiner import random_refiner, random_vae
+
+            model = random_refiner(Path(folder) / "refiner", options.tiny)
+            vae = random_vae(Path(folder) / "vae", options.tiny)
+            generate = generate.model_copy(update={"model": _local(model), "vae": _local(vae)})
         stage = generate_stage(generate)(generate, config.seed)
         batch = _versions(options, config)
-        report = _measure(options, lambda rows: stage(rows), batch)
-        report |= {"images_per_gpu_hour": round(3600 * report["rows_per_s"])}
-        return {"name": "generate"} | report
+        report = _measure("generate", stage, batch, options)
+        if options.against in ("thesis", "plain"):
+            report |= _beside(stage, _diffusers(generate, options.against == "thesis"), batch, options)
+        return report | {"images_per_gpu_hour": round(3600 * report["rows_per_s"])}
+
+
+def _diffusers(config: GenerateConfig, as_thesis: bool) -> Call:
+    """The pipeline called as anyone would: PIL pictures in, PIL pictures out, JPEGs in the loop."""
+    from diffusers import AutoencoderTiny, StableDiffusionXLImg2ImgPipeline
+
+    dtype = torch.float32 if DEVICE == "cpu" else torch.float16 if as_thesis else torch.bfloat16
+    pipe: Any = StableDiffusionXLImg2ImgPipeline.from_pretrained(
+        config.model.id, torch_dtype=dtype, variant="fp16" if _has_variant(config.model.id) else None
+    )
+    pipe.vae = AutoencoderTiny.from_pretrained(config.vae.id, torch_dtype=dtype)
+    pipe.set_progress_bar_config(disable=True)
+    if as_thesis and DEVICE == "cuda":
+        pipe.enable_model_cpu_offload()
+    else:
+        pipe.to(DEVICE)
+    size = THESIS_BATCH_SIZE if as_thesis else config.workers.micro_batch_size
+
+    def call(batch: Batch) -> None:
+        for at in range(0, len(batch["id"]), size):
+            rows = slice(at, at + size)
+            pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in batch["image"][rows]]
+            versions = pipe(
+                prompt=batch["prompt"][rows].tolist(),
+                image=pictures,
+                strength=config.moderate_strength,
+                num_inference_steps=config.num_inference_steps,
+                guidance_scale=config.guidance_scale,
+            ).images
+            for version in versions:
+                version.save(io.BytesIO(), "JPEG", quality=config.jpeg_quality)
+
+    return call
+
+
+def _has_variant(folder: str) -> bool:
+    return any(Path(folder).glob("unet/*.fp16.safetensors"))
+
+
+def _measure(name: str, stage: Call, batch: Batch, options: ModelBench) -> Report:
+    """Rows per second, peak memory, and the share of the device's own matrix rate."""
+    seconds = statistics.median(_seconds(stage, batch, options.num_runs))
+    rows_per_s = options.num_rows / seconds
+    with FlopCounterMode(display=False) as counter:
+        stage(batch)
+    report = {"name": name, "device": _device_name(), "num_rows": options.num_rows, "rows_per_s": _rounded(rows_per_s)}
+    report |= {"peak_gb": _rounded(_peak_bytes() / 1e9)}
+    if operations := counter.get_total_flops():  # an engine of its own, as vLLM's, does not tell
+        rate = matrix_rate()
+        per_row = operations / options.num_rows
+        report |= {"tflop_per_row": _rounded(per_row / 1e12), "matrix_tflops": _rounded(rate / 1e12)}
+        report |= {"share_of_matrix_rate": _rounded(rows_per_s * per_row / rate)}
+    return report
+
+
+def _beside(ours: Call, reference: Call, batch: Batch, options: ModelBench) -> Report:
+    """Both in turns, whoever was second going first: the median of the runs' ratios."""
+    runs = []
+    reference(batch)
+    for number in range(options.num_runs):
+        sides = {"ours": ours, "reference": reference}
+        took = {name: _once(sides[name], batch) for name in sorted(sides, reverse=number % 2 == 1)}
+        runs.append({name: _rounded(options.num_rows / seconds) for name, seconds in took.items()})
+        runs[-1]["ratio"] = _rounded(took["reference"] / took["ours"])
+    return {"against": options.against, "ratio": statistics.median(run["ratio"] for run in runs), "runs": runs}
+
+
+def _seconds(call: Call, batch: Batch, num_runs: int) -> list[float]:
+    call(batch)
+    return [_once(call, batch) for _ in range(num_runs)]
+
+
+def _once(call: Call, batch: Batch) -> float:
+    began = time.perf_counter()
+    call(batch)
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def matrix_rate(seconds: float = 1.0) -> float:
+    """Operations per second of large square matrix products, in the dtype that "auto" takes."""
+    side, dtype = MATRIX_SIDE[DEVICE], torch.bfloat16 if DEVICE == "cuda" else torch.float32
+    matrix = torch.randn(side, side, device=DEVICE, dtype=dtype)
+    _once(lambda _: matrix @ matrix, {})
+    count, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        _once(lambda _: [matrix @ matrix for _ in range(4)], {})
+        count += 4
+    return count * 2 * side**3 / (time.perf_counter() - began)
+
+
+def _peak_bytes() -> int:
+    if DEVICE == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _device_name() -> str:
+    return torch.cuda.get_device_name() if DEVICE == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def _pictures(options: ModelBench, config: Config) -> Batch:
+    """num_rows squares of paintings made by code: id, image, box."""
+    size = config.generate.size
+    paintings = [paint(index, GalleryConfig(max_side_px=size)) for index in range(min(16, options.num_rows))]
+    images = np.array([painting.image for painting in paintings], object)
+    boxed = Letterbox(LetterboxConfig(sizes=(size,)), config.source.max_pixels)({"image": images})
+    at = np.arange(options.num_rows) % len(paintings)
+    ids = np.array([f"Bench/{row}" for row in range(options.num_rows)], object)
+    return {"id": ids, "image": boxed[f"image_{size}"][at], "box": boxed[f"box_{size}"][at]}
+
+
+def _versions(options: ModelBench, config: Config) -> Batch:
+    """Both levels of half as many paintings, each with a prompt of its own."""
+    rows = np.arange(options.num_rows)
+    batch = {name: column[rows // 2] for name, column in _pictures(options, config).items()}
+    levels = np.where(rows % 2, "radical", "moderate").astype(object)
+    prompts = np.array([f"the scene number {row} in navy and gold, soft light" for row in rows], object)
+    return batch | {"level": levels, "variant": np.zeros(len(rows), np.int32), "prompt": prompts}
+
+
+def _captions(options: ModelBench) -> Batch:
+    """Rows that a prompt is written for."""
+    rows = range(options.num_rows)
+    texts = {
+        "id": [f"Bench/nobody_work-{row}" for row in rows],
+        "level": ["moderate" if row % 2 else "radical" for row in rows],
+        "genre": ["Impressionism"] * options.num_rows,
+        "artist": ["nobody"] * options.num_rows,
+        "title": [f"work-{row}" for row in rows],
+        "caption": [f"a painting of {row} boats on a river at dawn" for row in rows],
+    }
+    batch: Batch = {name: np.array(column, object) for name, column in texts.items()}
+    return batch | {"variant": np.zeros(options.num_rows, np.int32)}
+
+
+def _row(batch: Batch, at: int) -> Batch:
+    return {name: column[at : at + 1] for name, column in batch.items()}
+
+
+def _local(folder: Path) -> ModelConfig:
+    return ModelConfig(id=str(folder))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")

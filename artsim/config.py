@@ -24,6 +24,7 @@ EmbeddingTable = Literal["embeddings", "generated_embeddings", "caption_embeddin
 ImagePx = Annotated[int, Field(ge=64, le=4096)]
 
 LOCAL_PROFILE = Path(__file__).parent.parent / "jobs" / "local.yaml"
+FULL_PROFILE = LOCAL_PROFILE.with_name("full.yaml")
 
 
 class ConfigError(UserError, ValueError):

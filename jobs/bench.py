@@ -2,8 +2,10 @@
 
 python jobs/bench.py resize source=/path/to/paintings letterbox.workers.batch_size=4
 python jobs/bench.py train num_runs=5
+python jobs/bench.py generate --random-weights --against thesis num_rows=64
 
-A benchmark's own settings have no dot in their names; the others are those of every job.
+A benchmark's own settings have no dot in their names, and may be written as options; the others are those of every
+job.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
 from artsim import gallery, pipeline
-from artsim.config import LOCAL_PROFILE, Config, ConfigError, Section, load_config
+from artsim.benchmarks import ModelBench, bench_caption, bench_embed, bench_generate, bench_prompt
+from artsim.config import FULL_PROFILE, LOCAL_PROFILE, Config, ConfigError, Section, load_config
 from artsim.siamese import build_head
 from artsim.stages.letterbox import Letterbox
 from artsim.tables import Table
@@ -265,14 +268,37 @@ def _alike(work: Work, other: Work) -> bool:
     )
 
 
+def _of_model(benchmark: Callable[[ModelBench, Config], Report]) -> Callable[[Any, Sequence[str]], Report]:
+    """A benchmark of a model's stage under the settings of jobs/full.yaml."""
+    return lambda options, settings: benchmark(options, load_config(FULL_PROFILE, settings))
+
+
 BENCHMARKS: dict[str, tuple[type[Section], Callable[[Any, Sequence[str]], Report]]] = {
     "resize": (ResizeBench, bench_resize),
+    "caption": (ModelBench, _of_model(bench_caption)),
+    "prompt": (ModelBench, _of_model(bench_prompt)),
+    "generate": (ModelBench, _of_model(bench_generate)),
+    "embed": (ModelBench, _of_model(bench_embed)),
     "train": (TrainBench, bench_train),
 }
 
 
+def _without_dashes(given: Sequence[str]) -> list[str]:
+    """`--random-weights --against thesis` as `random_weights=true against=thesis`."""
+    settings: list[str] = []
+    for word in given:
+        if word.startswith("--"):
+            settings.append(word[2:].replace("-", "_") + ("" if "=" in word else "=true"))
+        elif "=" not in word and settings and settings[-1].endswith("=true"):
+            settings[-1] = settings[-1].removesuffix("true") + word
+        else:
+            settings.append(word)
+    return settings
+
+
 def _read(kind: type[Section], given: Sequence[str]) -> tuple[Section, list[str]]:
     """A benchmark's own settings, and those of the jobs; raises ConfigError with all mistakes among the former."""
+    given = _without_dashes(given)
     own = [setting for setting in given if "." not in setting.partition("=")[0]]
     wrong = [f"{setting}: write key=value" for setting in own if "=" not in setting]
     try:

@@ -46,8 +46,8 @@ class EmbedImageWithModel:
         with loading(config.model):
             self._preprocessor = Preprocessor(fetch(config.model, weights=()))
         self._batches = MicroBatches(config.workers)
-        side = self._preprocessor.side
-        pooled, tokens, _ = self.encode([np.zeros((side, side, 3), np.uint8)])
+        self.side = self._preprocessor.side
+        pooled, tokens, _ = self.encode([np.zeros((self.side, self.side, 3), np.uint8)])
         self.pooled_size, self.num_tokens, self.token_size = pooled.shape[1], tokens.shape[1], tokens.shape[2]
 
     def __call__(self, batch: Batch) -> Batch:

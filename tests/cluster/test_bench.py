@@ -52,8 +52,8 @@ def test_train_learns_the_same_on_both_sides(capsys: pytest.CaptureFixture[str])
 
 def test_a_misspelt_name_or_setting_is_one_sentence() -> None:
     for argv, message in (
-        ([], "NAME is one of resize, train, not ''"),
-        (["resise"], "NAME is one of resize, train, not 'resise'"),
+        ([], "NAME is one of resize, caption, prompt, generate, embed, train, not ''"),
+        (["resise"], "NAME is one of resize, caption, prompt, generate, embed, train, not 'resise'"),
         (["resize", "num_run=3"], "num_run = 3: no such setting; known are source, num_paintings"),
         (["train", "num_runs=0"], "num_runs = 0: Input should be greater than or equal to 1"),
         (["train", "num_runs"], "num_runs: write key=value"),
