@@ -62,7 +62,7 @@ DESCRIPTIONS: dict[Level, dict[str, str]] = {
 
 _CAPTION = "The picture shows:"
 _ECHO_WORDS = 9  # in a row, of what the model was told: more than a happy coincidence, less than a sentence
-_LABEL = re.compile(rf"\b(genre|approach|{_CAPTION[:-1]})\s*:", re.IGNORECASE)
+_LABEL = re.compile(rf"\b(Genre:|Approach:|{_CAPTION})")
 _CANNOT = (
     r"(can't|cannot|can not|couldn't|could not|won't|will not|am unable to|'m unable to|am not able to|'m not able to)"
 )
@@ -121,8 +121,6 @@ def read_answer(answer: str, asked: Sequence[dict[str, str]], artist: str | None
     Raises AnswerError: the answer is cut off, empty, a refusal or an echo, or no clause is without a name.
     """
     text = _prompt_of(answer)
-    if len(text) >= MAX_CHARS:  # the schema ended it, perhaps inside a word
-        text = ", ".join(split_clauses(text)[:-1])
     if not fold(text):
         raise AnswerError("empty: the answer has no words")
     if is_refusal(text):
@@ -161,4 +159,7 @@ def _prompt_of(answer: str) -> str:
         text.encode()  # half a surrogate pair, which JSON can spell, is no text
     except (ValueError, TypeError, KeyError) as error:
         raise AnswerError(f"invalid_output: {type(error).__name__} in {answer[:200]!r}") from error
+    clauses = split_clauses(text)
+    if len(text) >= MAX_CHARS and len(clauses) > 1:  # the schema ended it, perhaps inside a word
+        text = ", ".join(clauses[:-1])
     return " ".join("".join(letter for letter in text if letter.isprintable() or letter.isspace()).split())
