@@ -152,6 +152,8 @@ def engine(config: PromptConfig) -> LLM:
         raise CheckpointError(
             f"prompt.model.id = {config.model.id}: no chat template; name a model tuned to instructions"
         )
+    if not on_gpu:
+        torch.set_num_threads(max(1, int(config.workers.num_cpus)))  # threads without a core of their own spin
     max_model_len = ASKED_TOKENS + 2 * config.max_new_tokens
     auto: Literal["bfloat16", "float32"] = "bfloat16" if on_gpu else "float32"
     return LLM(
