@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from artsim.config import LEVELS, Level, PromptConfig
+from artsim.prompts import approach_of, has_name, shorten, split_clauses
 from artsim.schemas import Batch, row_seed
 
 
@@ -163,9 +164,6 @@ TEXTS: dict[Level, dict[str, Texts]] = {
         ),
     },
 }
-APPROACHES: dict[Level, tuple[str, ...]] = {level: tuple(texts) for level, texts in TEXTS.items()}
-"""The approaches of each level, in the order in which they are dealt out (thesis, prompts)."""
-
 PAIRS = (
     *(("navy", "gold"), ("indigo", "amber"), ("teal", "rose"), ("plum", "ivory"), ("rust", "turquoise")),
     *(("emerald", "ivory"), ("crimson", "silver"), ("cobalt", "orange"), ("violet", "ochre"), ("moss", "rose")),
@@ -210,16 +208,12 @@ class WritePrompt:
         dark, light = PAIRS[rng.integers(len(PAIRS))]
         lead = str(rng.choice(texts.leads)).format(dark=dark, light=light)
         manner = [f"in the manner of {genre.replace('_', ' ')}"] if genre else []
-        told = _clauses(row["caption"])[:NUM_FACTS]
-        facts = [clause for clause in told if not _names(clause, row["artist"], row["title"])]
+        told = split_clauses(row["caption"])[:NUM_FACTS]
+        facts = [clause for clause in told if not has_name(clause, row["artist"], row["title"])]
         touches = [str(touch) for touch in rng.choice(texts.touches, 2, replace=False)]
-        return approach, _shorten([lead, *facts[:1], *manner, *touches, *facts[1:]], self.config.max_tokens)
-
-
-def approach_of(seed: int, row_id: str, level: Level, variant: int) -> str:
-    """The approach of a row: each is as likely as the others, and the variants of a painting take turns."""
-    approaches = APPROACHES[level]
-    return approaches[(row_seed(seed, row_id, level) + int(variant)) % len(approaches)]
+        return approach, shorten(
+            [lead, *facts[:1], *manner, *touches, *facts[1:]], self.config.max_tokens, count_tokens
+        )
 
 
 def expand(ids: Sequence[str], config: PromptConfig, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -248,25 +242,3 @@ def _levels(row_id: str, config: PromptConfig, seed: int) -> tuple[Level, ...]:
         return LEVELS
     draw = row_seed(seed, row_id, "level") / 2**63
     return ("moderate",) if draw < config.moderate_share else ("radical",)
-
-
-def _clauses(text: str) -> list[str]:
-    """The clauses of a sentence, parted at commas, semicolons and full stops."""
-    return [clause.strip() for clause in re.split(r"[,;.\n]+", text) if clause.strip()]
-
-
-def _names(clause: str, artist: str | None, title: str | None) -> bool:
-    """Whether a clause holds a name of the artist (four letters or more) or the whole title."""
-    words = re.findall(r"[^\W\d_]+", clause.lower())
-    names = [name for name in re.findall(r"[^\W\d_]+", (artist or "").lower()) if len(name) > 3]
-    called = " ".join(re.findall(r"[^\W\d_]+", (title or "").lower()))
-    return any(name in words for name in names) or bool(called and f" {called} " in f" {' '.join(words)} ")
-
-
-def _shorten(clauses: list[str], max_tokens: int) -> str:
-    """The clauses that fit, in order; one that would not is left out whole. The first is always there."""
-    text = clauses[0]
-    for clause in clauses[1:]:
-        longer = f"{text}, {clause}"
-        text = longer if count_tokens(longer) <= max_tokens else text
-    return text

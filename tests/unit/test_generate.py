@@ -8,9 +8,10 @@ import pytest
 
 from artsim.config import LOCAL_PROFILE, load_config
 from artsim.images import Box, crop_box, decode_jpeg, encode_jpeg
+from artsim.prompts import APPROACHES
 from artsim.schemas import Batch, row_seed
 from artsim.stages.generate import COLOURS, RECIPES, Generate
-from artsim.stages.prompt import APPROACHES, PAIRS, TEXTS
+from artsim.stages.prompt import PAIRS, TEXTS
 
 SIZE = 192
 WIDE, TALL = (0, 48, 192, 96), (56, 0, 80, 192)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from artsim.config import LEVELS, PromptConfig
+from artsim.prompts import APPROACHES
 from artsim.schemas import Batch
-from artsim.stages.prompt import APPROACHES, PAIRS, TEXTS, WritePrompt, count_tokens, expand
+from artsim.stages.prompt import PAIRS, TEXTS, WritePrompt, count_tokens, expand
 
 CAPTION = (
     "a dim picture with soft contrast, mostly umber with rust, touches of gold, warm in tone, brightest at the top"
@@ -47,8 +48,9 @@ def test_variants_of_a_painting_take_different_approaches() -> None:
         assert len(set(written["approach"][written["level"] == level])) == 5
 
 
-def test_there_are_eleven_radical_approaches() -> None:
+def test_there_are_eleven_radical_approaches_and_texts_for_all() -> None:
     assert len(APPROACHES["radical"]) == 11
+    assert {level: tuple(texts) for level, texts in TEXTS.items()} == APPROACHES
 
 
 def test_a_row_does_not_depend_on_its_batch() -> None:
