@@ -15,10 +15,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from artsim.tables import status
-from tests.cluster.test_jobs import NUM_PAINTINGS, SMALL, contents, job, paintings, run, whole
+from tests.cluster.programs import NUM_PAINTINGS, SMALL, contents, job, run
 from tests.conftest import REPOSITORY
-
-__all__ = ["paintings", "whole"]
 
 pytestmark = pytest.mark.cluster
 

@@ -1,84 +1,19 @@
 """The jobs as users run them: as programs on this machine, killed half-way, and with wrong input."""
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from artsim.config import GalleryConfig
-from artsim.gallery import paint
-from artsim.tables import Table, status
-from tests.conftest import REPOSITORY
+from artsim.tables import status
+from tests.cluster.programs import NUM_PAINTINGS, artsim, contents, job, run
 
 pytestmark = pytest.mark.cluster
-
-NUM_PAINTINGS = 36
-SMALL = (
-    "num_buckets=4",
-    "letterbox.sizes=[256]",
-    "generate.size=256",
-    "embed.size=256",
-    "letterbox.workers.rows_per_part=4",
-    "generate.workers.rows_per_part=4",
-    "training.num_epochs=4",
-    "head.model_size=32",
-    "head.hidden_size=64",
-    "letterbox.workers.num_workers=2",
-)
-
-
-@pytest.fixture(scope="session")
-def paintings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of small paintings, and a text file that says it is one."""
-    folder = tmp_path_factory.mktemp("paintings")
-    for index in range(NUM_PAINTINGS):
-        painting = paint(index, GalleryConfig(max_side_px=320))
-        (folder / painting.path).parent.mkdir(exist_ok=True)
-        (folder / painting.path).write_bytes(painting.image)
-    (folder / "Baroque" / "nobody_words.jpg").write_text("this is no picture")
-    return folder
-
-
-def job(name: str, root: Path, *settings: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, f"jobs/{name}.py", f"root={root}", *SMALL, *settings]
-    return subprocess.Popen(
-        command,
-        cwd=REPOSITORY,
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run(name: str, root: Path, *settings: str, **environment: str) -> str:
-    process = job(name, root, *settings, **environment)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    return output
-
-
-def contents(root: Path, table: str) -> dict[str, tuple[int, int]]:
-    """Key -> hashes of input and row, each key once."""
-    found = Table(str(root), table, 4)
-    rows = found.read_all((*found.key, "input_hash", "row_hash")).to_pylist()
-    hashes = {"/".join(str(row[name]) for name in found.key): (row["input_hash"], row["row_hash"]) for row in rows}
-    assert len(hashes) == len(rows)
-    return hashes
-
-
-@pytest.fixture(scope="session")
-def whole(paintings: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A root on which jobs/run.py ran from the source to the report, and what it printed."""
-    root = tmp_path_factory.mktemp("whole")
-    return root, run("run", root, f"source.uri={paintings}", "max_failure_rate=0.1")
 
 
 def test_run_makes_every_table_a_model_and_a_report(whole: tuple[Path, str]) -> None:
@@ -211,11 +146,6 @@ def test_a_broken_model_folder_is_one_sentence(broken: str, whole: tuple[Path, s
         artsim("compare", picture, picture, "--model", folder)
     assert failed.value.stderr.startswith("error: ")
     assert len(failed.value.stderr.strip().splitlines()) == 1
-
-
-def artsim(*arguments: object) -> str:
-    command = [sys.executable, "-m", "artsim.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout
 
 
 def test_pairs_that_exist_need_no_generation(whole: tuple[Path, str], paintings: Path, tmp_path: Path) -> None:

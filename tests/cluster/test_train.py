@@ -9,9 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cluster.test_jobs import job, paintings, run, whole
-
-__all__ = ["paintings", "whole"]
+from tests.cluster.programs import job, run
 
 pytestmark = pytest.mark.cluster
 
