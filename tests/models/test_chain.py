@@ -1,0 +1,107 @@
+"""The whole chain on the real engines with tiny checkpoints, through the jobs: paintings in, a report out."""
+
+import json
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+
+from artsim.config import GalleryConfig
+from artsim.gallery import paint
+from artsim.images import crop_box, decode_jpeg
+from artsim.tables import Table, status
+from tests.cluster.programs import artsim, run
+from tests.models.tiny_diffusion import tiny_refiner, tiny_vae
+from tests.models.tiny_language import tiny_llama
+from tests.models.tiny_vision import tiny_blip2, tiny_clip
+
+pytestmark = [pytest.mark.models, pytest.mark.cluster]
+
+NUM_PAINTINGS = 12
+SIDE = 128
+ONE_WORKER = [f"{stage}.workers.num_workers=1" for stage in ("caption", "prompt", "generate", "embed")]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A source of a dozen paintings, and a checkpoint for every step."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for index in range(NUM_PAINTINGS):
+        painting = paint(index, GalleryConfig(max_side_px=SIDE))
+        file = folder / "paintings" / painting.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(painting.image)
+    refiner = tiny_refiner(folder / "refiner")
+    return [
+        *(f"source.uri={folder / 'paintings'}", f"letterbox.sizes=[{SIDE}]", f"embed.size={SIDE}"),
+        *(f"generate.size={SIDE}", "generate.num_inference_steps=5", "split.group=painting", *ONE_WORKER),
+        *(f"caption.model.id={tiny_blip2(folder / 'blip2')}", "caption.max_new_tokens=12"),
+        *(f"prompt.model.id={tiny_llama(folder / 'llama')}", f"prompt.tokenizer.id={refiner}"),
+        *(f"generate.model.id={refiner}", f"generate.vae.id={tiny_vae(folder / 'vae')}"),
+        # Random weights write nonsense: now and then a caption is empty, or a prompt finds no end.
+        *(f"embed.model.id={tiny_clip(folder / 'clip')}", "max_failure_rate=0.5"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def root(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root on which jobs/run.py ran from the source to the report."""
+    root = tmp_path_factory.mktemp("chain")
+    run("run", root, *settings)
+    return root
+
+
+def rows(root: Path, name: str, *columns: str) -> list[dict[str, object]]:
+    table = Table(str(root), name, 4)
+    return table.read_all((*table.key, *columns)).to_pylist()
+
+
+def test_every_row_is_done_or_has_a_reason(root: Path) -> None:
+    tables = status(str(root))["tables"]
+    for name, table in tables.items():
+        assert table["expected"] == table["done"] + sum(table["quarantined"].values()), name
+        assert set(table["quarantined"]) <= {"empty", "invalid_output"}, name
+    assert tables["captions"]["expected"] == NUM_PAINTINGS
+    assert tables["prompts"]["expected"] == 2 * tables["captions"]["done"]
+    assert tables["generated"]["done"] == tables["prompts"]["done"] > NUM_PAINTINGS / 2
+
+
+def test_recipes_name_the_very_files_that_were_used(root: Path, settings: list[str]) -> None:
+    header = Table(str(root), "generated", 4).header()
+    assert header is not None
+    model = header["recipe"]["settings"]["generate"]["model"]
+    assert model["revision"].startswith("sha256-")
+    assert f"generate.model.id={model['id']}" in settings
+    assert header["recipe"]["stage"] == "GenerateWithModel"
+
+
+def test_prompts_fit_and_versions_keep_their_boxes(root: Path) -> None:
+    prompts = rows(root, "prompts", "prompt", "num_tokens", "approach")
+    assert all(0 < row["num_tokens"] <= 75 for row in prompts)
+    for row in rows(root, "generated", "image", "box"):
+        outside = decode_jpeg(row["image"]).copy()
+        crop_box(outside, row["box"])[:] = 0
+        assert outside.mean() < 2  # JPEG rings where the bars begin
+
+
+def test_the_report_names_no_stand_in(root: Path) -> None:
+    assert "None: every step used its model." in (root / "models/a70/report.html").read_text()
+    metrics = json.loads((root / "models/a70/metrics.json").read_text())
+    assert {row["scorer"] for row in metrics["rows"]} == {"model", "frozen", "frozen_centred"}
+
+
+def test_two_pictures_are_compared_with_the_model_s_own_encoder(root: Path) -> None:
+    model = root / "models/a70"
+    first, second = model / "examples/painting.jpg", model / "examples/version.jpg"
+    same, other = (json.loads(artsim("compare", first, b, "--model", model, "--json")) for b in (first, second))
+    assert same["similarity"] == pytest.approx(1, abs=1e-4)
+    assert other["similarity"] < same["similarity"]
+
+
+def test_captions_are_fused_with_the_text_tower_of_the_same_model(root: Path, settings: list[str]) -> None:
+    fused = ["training.name=fused", "head.preset=pooled", "head.caption_fusion=true", "training.loss=triplet"]
+    run("train", root, *settings, *fused)
+    config = json.loads((root / "models/fused/config.json").read_text())
+    pooled = Table(str(root), "caption_embeddings", 4).read_all(["pooled"])["pooled"]
+    assert config["sizes"]["pooled_size"] == pc.list_value_length(pooled)[0].as_py()
+    assert config["head"]["caption_fusion"] is True
