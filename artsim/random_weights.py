@@ -68,6 +68,7 @@ SCHEDULER: dict[str, Any] = {
 _TINY_UNET = REFINER_UNET | {
     "sample_size": 16,
     "block_out_channels": (16, 32, 32, 32),
+    "layers_per_block": 1,
     "norm_num_groups": 8,
     "attention_head_dim": (1, 2, 2, 2),
     "transformer_layers_per_block": 1,
