@@ -1,0 +1,155 @@
+"""SDXL's image-to-image refiner on one device, in pieces: a stage shares text and latents between its rows.
+
+B batch, H W side of the square in px, h w side of the latents (H / 8), C latent channels, N tokens, D text width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoModel, StableDiffusionXLImg2ImgPipeline
+from diffusers.utils import is_accelerate_available
+
+from artsim import checkpoints
+from artsim.checkpoints import CheckpointError
+from artsim.config import LEVELS, ConfigError, GenerateConfig, ModelConfig
+
+Text = tuple[torch.Tensor, torch.Tensor]
+"""A prompt as the UNet reads it: hidden states (1, N, D) and the pooled embedding (1, D)."""
+
+LATENT_PX = 8  # side of a latent (Podell et al. 2023, SDXL: the autoencoder of Rombach et al. 2022 with f = 8)
+VARIANT = "fp16"  # how repositories name their files of half the size
+
+
+class Refiner:
+    """What the pipeline's call does for a batch, cut where rows can share work; its own sampler does the steps.
+
+    The autoencoder may be any of SDXL's latent space; `precise` runs it in float32. Noise is drawn on the CPU, in
+    float32 and then rounded: a row's noise depends on its seed alone, not on device, precision or batch.
+    """
+
+    def __init__(self, config: GenerateConfig) -> None:
+        _check(config)
+        self.config = config
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.dtype = _dtype(config.model, self.device)
+        self.pipe = _load(config, self.dtype)
+        self.pipe.to(self.device)
+        self.pipe.set_progress_bar_config(disable=True)
+        self._upcasts = bool(self.pipe.vae.config.force_upcast)
+        self.pipe.vae.register_to_config(force_upcast=False)  # _cast_vae does it: not to and fro in every call
+        self.pipe.vae.enable_slicing()  # one picture alone fills a card, and then memory does not cap the batch
+        for model in (self.pipe.unet, self.pipe.vae):
+            model.to(memory_format=torch.channels_last)  # the layout of tensor cores' convolutions
+        with torch.inference_mode():
+            _, self._negative, _, self._negative_pooled = self.pipe.encode_prompt("", device=self.device)
+
+    @torch.inference_mode()
+    def text(self, prompts: Sequence[str]) -> list[Text]:
+        """The embeddings of some prompts."""
+        hidden, _, pooled, _ = self.pipe.encode_prompt(
+            list(prompts), device=self.device, do_classifier_free_guidance=False
+        )
+        return list(zip(hidden.split(1), pooled.split(1), strict=True))
+
+    @torch.inference_mode()
+    def encode(self, squares: np.ndarray, seeds: Sequence[int], precise: bool = False) -> torch.Tensor:
+        """Latents (B, C, h, w) of squares (B, H, W, 3) uint8 RGB; the seeds are for an autoencoder that samples."""
+        dtype = self._cast_vae(precise or self._upcasts)
+        pixels = torch.from_numpy(squares).to(self.device).permute(0, 3, 1, 2).float() / 255
+        latents = self.pipe.prepare_latents(
+            self.pipe.image_processor.normalize(pixels),
+            timestep=None,
+            batch_size=len(seeds),
+            num_images_per_prompt=1,
+            dtype=dtype,
+            device=self.device,
+            generator=_generators(seeds),
+            add_noise=False,
+        )
+        return latents.to(self.dtype)
+
+    @torch.inference_mode()
+    def paint(self, latents: torch.Tensor, text: Sequence[Text], seeds: Sequence[int], strength: float) -> torch.Tensor:
+        """Latents (B, C, h, w) of the versions that follow the prompts: strength * num_inference_steps steps."""
+        hidden, pooled = (torch.cat(part) for part in zip(*text, strict=True))
+        return self.pipe(
+            image=latents,
+            prompt_embeds=hidden,
+            pooled_prompt_embeds=pooled,
+            negative_prompt_embeds=self._negative.expand_as(hidden),
+            negative_pooled_prompt_embeds=self._negative_pooled.expand_as(pooled),
+            strength=strength,
+            num_inference_steps=self.config.num_inference_steps,
+            guidance_scale=self.config.guidance_scale,
+            generator=_generators(seeds),
+            output_type="latent",
+        ).images
+
+    @torch.inference_mode()
+    def decode(self, latents: torch.Tensor, precise: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Squares (B, H, W, 3) uint8 RGB of latents, and which of them (B,) had nothing but numbers on the way."""
+        vae = self.pipe.vae
+        dtype = self._cast_vae(precise or (self._upcasts and self.dtype == torch.float16))  # as the pipeline's call
+        decoded = vae.decode(latents.to(dtype) / vae.config.scaling_factor, return_dict=False)[0].float()
+        finite = latents.isfinite().flatten(1).all(1) & decoded.isfinite().flatten(1).all(1)
+        pixels = self.pipe.image_processor.denormalize(decoded.nan_to_num()) * 255
+        return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy(), finite.cpu().numpy()
+
+    def _cast_vae(self, precise: bool) -> torch.dtype:
+        """Put the autoencoder into float32 or the pipeline's precision, and say which."""
+        dtype = torch.float32 if precise else self.dtype
+        torch.nn.Module.to(self.pipe.vae, dtype)  # diffusers' own `to` writes a warning each time
+        return dtype
+
+
+def _check(config: GenerateConfig) -> None:
+    """Refuse what the pipeline would change in silence, or fail at with every row. Raises ConfigError."""
+    wrong = []
+    if config.size % LATENT_PX:
+        wrong.append(f"generate.size = {config.size}: must be a multiple of {LATENT_PX} px for a diffusion model")
+    for level in LEVELS:
+        if int(config.num_inference_steps * config.strength(level)) < 1:  # as the pipeline counts
+            wrong.append(
+                f"generate.{level}_strength = {config.strength(level)}: of num_inference_steps = "
+                f"{config.num_inference_steps} it must leave one step or more"
+            )
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+
+
+def _dtype(model: ModelConfig, device: torch.device) -> torch.dtype:
+    if model.dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    found: torch.dtype = getattr(torch, model.dtype)
+    return found
+
+
+def _load(config: GenerateConfig, dtype: torch.dtype) -> Any:
+    folder, variant = _fetch_pipeline(config, dtype)
+    options = {"dtype": dtype, "low_cpu_mem_usage": is_accelerate_available()}
+    if config.vae.id:
+        vae = checkpoints.fetch(config.vae, ["diffusion_pytorch_model.safetensors"])
+        options["vae"] = AutoModel.from_pretrained(str(vae), **options)
+    return StableDiffusionXLImg2ImgPipeline.from_pretrained(
+        folder, variant=variant, use_safetensors=True, add_watermarker=False, **options
+    )
+
+
+def _fetch_pipeline(config: GenerateConfig, dtype: torch.dtype) -> tuple[Path, str | None]:
+    """The pipeline's folder and the variant of its files: half precision where that is enough and there."""
+    parts = ["unet", "text_encoder*", *([] if config.vae.id else ["vae"])]
+    for variant in (None, VARIANT) if dtype == torch.float32 else (VARIANT, None):
+        ending = f"model.{variant}.safetensors" if variant else "model.safetensors"
+        folder = checkpoints.fetch(config.model, [f"{part}/*{ending}" for part in parts])
+        if any(folder.glob(f"unet/*{ending}")):
+            return folder, variant
+    raise CheckpointError(f"{config.model.id}: not a diffusion pipeline, it has no unet/*model.safetensors")
+
+
+def _generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    return [torch.Generator("cpu").manual_seed(int(seed)) for seed in seeds]
