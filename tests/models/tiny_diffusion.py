@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from artsim.random_weights import random_refiner, random_vae
+from artsim.random_refiner import random_refiner, random_vae
 
 
 def tiny_refiner(folder: Path) -> Path:

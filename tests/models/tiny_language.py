@@ -7,8 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import CLIPTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from artsim.random_weights import CHAT_TEMPLATE, clip_tokenizer, llama_tokenizer
 
 HEAD_SIZE = 32  # the least that vLLM's attention takes on a CPU
 NUM_POSITIONS = 4096
@@ -20,12 +21,6 @@ ANSWERS = (
     "a bronze age legend of the hunter and his dogs, carved relief, firelight, smoke, worn edges",
     "the orchard grown from veins and shells, moist surfaces, branching light, moss green and ivory",
 )
-MARKERS = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|end_of_text|>")
-CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
-    "{{ message['content'] | trim }}<|eot_id|>{% endfor %}"
-    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
-)
 
 
 def tiny_llama(folder: Path) -> Path:
@@ -34,7 +29,7 @@ def tiny_llama(folder: Path) -> Path:
     Dimension 0 of the residual stream is constant, and its row of the output layer holds the frequencies of tokens:
     random weights then end a sentence now and then, as no uniform noise would.
     """
-    tokenizer = _byte_tokenizer([json.dumps({"prompt": answer}) for answer in ANSWERS], vocab_size=700)
+    tokenizer = llama_tokenizer([json.dumps({"prompt": answer}) for answer in ANSWERS])
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -60,20 +55,9 @@ def tiny_llama(folder: Path) -> Path:
     return folder
 
 
-def tiny_clip_tokenizer(folder: Path, corpus: tuple[str, ...] = ANSWERS) -> Path:
+def tiny_clip_tokenizer(folder: Path) -> Path:
     """A CLIP tokenizer with a vocabulary of its own, where a diffusion pipeline has it: in `tokenizer_2`."""
-    raw = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
-    raw.pre_tokenizer = CLIPTokenizer().backend_tokenizer.pre_tokenizer
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=900, initial_alphabet=alphabet, end_of_word_suffix="</w>")
-    raw.train_from_iterator([answer.lower() for answer in corpus], trainer)
-    model = json.loads(raw.to_str())["model"]
-    tokens = dict.fromkeys([*alphabet, *(f"{letter}</w>" for letter in alphabet), *model["vocab"]])
-    tokens |= dict.fromkeys(["<|startoftext|>", "<|endoftext|>"])
-    vocab = {token: index for index, token in enumerate(tokens)}
-    CLIPTokenizer(vocab=vocab, merges=[tuple(merge) for merge in model["merges"]]).save_pretrained(
-        folder / "tokenizer_2"
-    )
+    clip_tokenizer(corpus=ANSWERS).save_pretrained(folder / "tokenizer_2")
     return folder
 
 
@@ -109,20 +93,6 @@ def _spread(weight: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     wide = torch.zeros(len(heads), HEAD_SIZE, weight.shape[1])
     wide[:, rows] = heads
     return wide.reshape(-1, weight.shape[1])
-
-
-def _byte_tokenizer(corpus: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with the markers and the chat template of Llama 3."""
-    raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=list(MARKERS), initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-    )
-    raw.train_from_iterator(corpus, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=MARKERS[0], eos_token=MARKERS[3])
-    tokenizer.chat_template = CHAT_TEMPLATE
-    return tokenizer
 
 
 def _log_frequencies(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:

@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, StableDiffusionXLImg2ImgPi
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-from artsim import random_weights
+from artsim import random_refiner
 
 pytestmark = pytest.mark.models
 
@@ -17,9 +17,9 @@ def test_the_full_size_is_that_of_the_published_refiner() -> None:
     """The one file of sd_xl_refiner_1.0, 16-bit weights of all three models after a header, has 6,075,981,930 bytes."""
     with torch.device("meta"):
         models = [
-            UNet2DConditionModel(**random_weights.REFINER_UNET),
-            CLIPTextModelWithProjection(CLIPTextConfig(**random_weights.REFINER_TEXT)),
-            AutoencoderKL(**random_weights._autoencoder(tiny=False)),
+            UNet2DConditionModel(**random_refiner.REFINER_UNET),
+            CLIPTextModelWithProjection(CLIPTextConfig(**random_refiner.REFINER_TEXT)),
+            AutoencoderKL(**random_refiner._autoencoder(tiny=False)),
         ]
     sizes = [sum(weights.numel() for weights in model.parameters()) for model in models]
     header = 6_075_981_930 - 2 * sum(sizes)
@@ -29,13 +29,13 @@ def test_the_full_size_is_that_of_the_published_refiner() -> None:
 
 def test_the_small_autoencoder_is_of_the_published_size(tmp_path: Path) -> None:
     """As in TAESD's README: weights of encoder and decoder."""
-    vae = AutoencoderTiny.from_pretrained(random_weights.random_vae(tmp_path))
+    vae = AutoencoderTiny.from_pretrained(random_refiner.random_vae(tmp_path))
     sizes = [sum(weights.numel() for weights in half.parameters()) for half in (vae.encoder, vae.decoder)]
     assert sizes == [1_222_532, 1_222_531]
 
 
 def test_a_tiny_refiner_is_one_and_the_same_each_time(tmp_path: Path) -> None:
-    first, second = (random_weights.random_refiner(tmp_path / name, tiny=True) for name in ("first", "second"))
+    first, second = (random_refiner.random_refiner(tmp_path / name, tiny=True) for name in ("first", "second"))
     pipe = StableDiffusionXLImg2ImgPipeline.from_pretrained(first, add_watermarker=False)
     assert (pipe.text_encoder, pipe.tokenizer) == (None, None)
     assert pipe.config.requires_aesthetics_score
@@ -48,7 +48,7 @@ def test_a_tiny_refiner_is_one_and_the_same_each_time(tmp_path: Path) -> None:
 
 
 def test_the_tokenizer_knows_every_text(tmp_path: Path) -> None:
-    folder = random_weights.random_refiner(tmp_path, tiny=True)
+    folder = random_refiner.random_refiner(tmp_path, tiny=True)
     pipe = StableDiffusionXLImg2ImgPipeline.from_pretrained(folder, add_watermarker=False)
     tokenizer = pipe.tokenizer_2
     text = "a river at dawn, naïve quixotry 42!"
