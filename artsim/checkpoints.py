@@ -22,8 +22,8 @@ CACHE = Path(os.path.expanduser("~/.cache/artsim/checkpoints"))
 _DESCRIPTIONS = ("*.json", "*.txt", "*.model", "*.jinja")
 """Everything but weights: a few megabytes that say what a model is, its tokenizer included."""
 _CONFIGS = ("config.json", "model_index.json", "tokenizer_config.json")
-_PICKLED = ("pytorch_model*.bin",)
-"""Weights of repositories without safetensors, CLIP ViT-B/32 among them; transformers unpickles tensors only."""
+WEIGHTS = (("*.safetensors",), ("pytorch_model*.bin",))
+"""Older repositories have no safetensors, CLIP ViT-B/32 among them; transformers unpickles tensors only."""
 _EDGE_BYTES = 1_000_000
 
 
@@ -52,21 +52,24 @@ def pinned(section: S) -> S:
     return section.model_copy(update=models)
 
 
-def fetch(model: ModelConfig, weights: Sequence[str] = ("*.safetensors",)) -> Path:
-    """A folder on this machine with a model's descriptions and its weights, patterns of file names.
+def fetch(model: ModelConfig, weights: Sequence[Sequence[str]] = WEIGHTS) -> Path:
+    """A folder on this machine with a model's descriptions and its weights.
 
-    Where nothing has such a name, the pickled weights of older repositories are taken; no patterns: no weights. Other
-    processes of this machine wait for a download instead of starting their own. Raises CheckpointError.
+    `weights` are patterns of file names, alternatives in the order in which they are preferred: the first that is
+    there is taken, and no other is downloaded; no alternatives: no weights. Other processes of this machine wait for a
+    download instead of starting their own. Raises CheckpointError.
     """
     if _is_folder(model.id):
         folder = _copy(model) if "://" in model.id else Path(os.path.expanduser(model.id))
         _files(str(folder))
     else:
-        folder = _snapshot(model, (*_DESCRIPTIONS, *weights))
-        if weights and not _has(folder, weights):
-            folder = _snapshot(model, (*_DESCRIPTIONS, *_PICKLED))
-    if weights and not _has(folder, (*weights, *_PICKLED)):
-        raise CheckpointError(f"{model.id} at {model.revision} holds no weights named {' or '.join(weights)}")
+        folder = _snapshot(model, _DESCRIPTIONS)
+        for patterns in weights:
+            if _has(_snapshot(model, (*_DESCRIPTIONS, *patterns)), patterns):
+                break
+    if weights and not any(_has(folder, patterns) for patterns in weights):
+        names = " or ".join(pattern for patterns in weights for pattern in patterns)
+        raise CheckpointError(f"{model.id} at {model.revision} holds no weights named {names}")
     return folder
 
 

@@ -15,7 +15,6 @@ from diffusers import AutoModel, StableDiffusionXLImg2ImgPipeline
 from diffusers.utils import is_accelerate_available
 
 from artsim import checkpoints
-from artsim.checkpoints import CheckpointError
 from artsim.config import LEVELS, ConfigError, GenerateConfig, ModelConfig
 
 Text = tuple[torch.Tensor, torch.Tensor]
@@ -133,7 +132,7 @@ def _load(config: GenerateConfig, dtype: torch.dtype) -> Any:
     folder, variant = _fetch_pipeline(config, dtype)
     options = {"dtype": dtype, "low_cpu_mem_usage": is_accelerate_available()}
     if config.vae.id:
-        vae = checkpoints.fetch(config.vae, ["diffusion_pytorch_model.safetensors"])
+        vae = checkpoints.fetch(config.vae, [["diffusion_pytorch_model.safetensors"]])
         options["vae"] = AutoModel.from_pretrained(str(vae), **options)
     return StableDiffusionXLImg2ImgPipeline.from_pretrained(
         folder, variant=variant, use_safetensors=True, add_watermarker=False, **options
@@ -143,12 +142,10 @@ def _load(config: GenerateConfig, dtype: torch.dtype) -> Any:
 def _fetch_pipeline(config: GenerateConfig, dtype: torch.dtype) -> tuple[Path, str | None]:
     """The pipeline's folder and the variant of its files: half precision where that is enough and there."""
     parts = ["unet", "text_encoder*", *([] if config.vae.id else ["vae"])]
-    for variant in (None, VARIANT) if dtype == torch.float32 else (VARIANT, None):
-        ending = f"model.{variant}.safetensors" if variant else "model.safetensors"
-        folder = checkpoints.fetch(config.model, [f"{part}/*{ending}" for part in parts])
-        if any(folder.glob(f"unet/*{ending}")):
-            return folder, variant
-    raise CheckpointError(f"{config.model.id}: not a diffusion pipeline, it has no unet/*model.safetensors")
+    names = {variant: f"model.{variant}.safetensors" if variant else "model.safetensors" for variant in (VARIANT, None)}
+    order = (None, VARIANT) if dtype == torch.float32 else (VARIANT, None)
+    folder = checkpoints.fetch(config.model, [[f"{part}/*{names[variant]}" for part in parts] for variant in order])
+    return folder, next(variant for variant in order if any(folder.glob(f"unet/*{names[variant]}")))
 
 
 def _generators(seeds: Sequence[int]) -> list[torch.Generator]:

@@ -371,5 +371,6 @@ def test_half_precision_loads_the_half_sized_files(
 
 
 def test_a_folder_without_weights_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
     with pytest.raises(CheckpointError, match="unet"):
         Refiner(settings((tmp_path, folders[1])))
