@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 HEAD_SIZE = 32  # the least that vLLM's attention takes on a CPU
 NUM_POSITIONS = 4096
@@ -21,6 +23,7 @@ ANSWERS = (
     "the orchard grown from veins and shells, moist surfaces, branching light, moss green and ivory",
 )
 MARKERS = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|end_of_text|>")
+ENDS = ("<|startoftext|>", "<|endoftext|>")
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
     "{{ message['content'] | trim }}<|eot_id|>{% endfor %}"
@@ -69,11 +72,22 @@ def tiny_clip_tokenizer(folder: Path, corpus: tuple[str, ...] = ANSWERS) -> Path
     raw.train_from_iterator([answer.lower() for answer in corpus], trainer)
     model = json.loads(raw.to_str())["model"]
     tokens = dict.fromkeys([*alphabet, *(f"{letter}</w>" for letter in alphabet), *model["vocab"]])
-    tokens |= dict.fromkeys(["<|startoftext|>", "<|endoftext|>"])
+    tokens |= dict.fromkeys(ENDS)
     vocab = {token: index for index, token in enumerate(tokens)}
     CLIPTokenizer(vocab=vocab, merges=[tuple(merge) for merge in model["merges"]]).save_pretrained(
         folder / "tokenizer_2"
     )
+    return folder
+
+
+def clip_tokenizer(vocabulary: Path, folder: Path) -> Path:
+    """CLIP's own tokenizer from its published list of merges, of which 48,894 are used (Radford et al. 2021)."""
+    lines = gzip.decompress(vocabulary.read_bytes()).decode().split("\n")
+    merges = [line.split() for line in lines[1:48895]]
+    letters = list(bytes_to_unicode().values())
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(merge) for merge in merges), *ENDS]
+    vocab = {token: index for index, token in enumerate(tokens)}
+    CLIPTokenizer(vocab=vocab, merges=[tuple(merge) for merge in merges]).save_pretrained(folder)
     return folder
 
 
