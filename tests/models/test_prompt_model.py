@@ -16,7 +16,7 @@ from artsim.schemas import Batch
 from artsim.stages import EngineError
 from artsim.stages.prompt import expand
 from tests.conftest import shared
-from tests.models.tiny_language import tiny_clip_tokenizer, tiny_llama, widen_heads
+from tests.models.tiny_language import published_clip_tokenizer, tiny_clip_tokenizer, tiny_llama, widen_heads
 
 pytest.importorskip("vllm")
 from transformers import AutoTokenizer, CLIPTokenizer, LlamaForCausalLM
@@ -172,6 +172,19 @@ def test_a_trained_llama_writes_in_the_engine_what_transformers_writes(
     assert len(stories["error"]) == 8
     for error in stories["error"]:  # a story has no end after 64 tokens, so that its JSON is cut
         assert error == "invalid_output: 64 tokens and no end (length)"
+
+
+def test_tokens_are_those_of_clip_where_its_vocabulary_is_given(tmp_path: Path, folders: dict[str, Path]) -> None:
+    vocabulary = published_clip_tokenizer(
+        shared("models/clip_bpe/clip_bpe_simple_vocab_16e6.txt.gz"), tmp_path / "clip"
+    )
+    tokenizer = CLIPTokenizer.from_pretrained(vocabulary)
+    # As in CLIP's own notebook: 49406 and 49407 begin and end a text of five tokens.
+    assert tokenizer("a photo of a cat")["input_ids"] == [49406, 320, 1125, 539, 320, 2368, 49407]
+    config = settings(folders | {"tokenizer": vocabulary}, max_tokens=75)
+    batch = WritePromptWithModel(config, seed=0)(rows(4))
+    counts = [len(ids) - 2 for ids in tokenizer(batch["prompt"].tolist())["input_ids"]]
+    assert batch["num_tokens"].tolist() == counts
 
 
 def test_what_is_missing_is_said_in_a_sentence(folders: dict[str, Path], tmp_path: Path) -> None:

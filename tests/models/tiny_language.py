@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import CLIPTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from artsim.random_weights import CHAT_TEMPLATE, clip_tokenizer, llama_tokenizer
 
@@ -59,6 +61,18 @@ def tiny_clip_tokenizer(folder: Path) -> Path:
     """A CLIP tokenizer with a vocabulary of its own, where a diffusion pipeline has it: in `tokenizer_2`."""
     clip_tokenizer(corpus=ANSWERS).save_pretrained(folder / "tokenizer_2")
     (folder / "model_index.json").write_text("{}")
+    return folder
+
+
+def published_clip_tokenizer(vocabulary: Path, folder: Path) -> Path:
+    """CLIP's own tokenizer from its published list of merges, of which 48,894 are used (Radford et al. 2021)."""
+    lines = gzip.decompress(vocabulary.read_bytes()).decode().split("\n")
+    merges = [line.split() for line in lines[1:48895]]
+    letters = list(bytes_to_unicode().values())
+    ends = ("<|startoftext|>", "<|endoftext|>")
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(merge) for merge in merges), *ends]
+    vocab = {token: index for index, token in enumerate(tokens)}
+    CLIPTokenizer(vocab=vocab, merges=[tuple(merge) for merge in merges]).save_pretrained(folder)
     return folder
 
 
