@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 OUT ?= runs/demo
 DATA ?= $(OUT)/gallery
+# The engines change what they are loaded beside (vLLM: YAML's loader, torch's threads), so their tests run apart.
 PYTEST = .venv/bin/python -m pytest -q
 MODEL = $(OUT)/models/a70
 EXAMPLE = $(MODEL)/examples
@@ -21,10 +22,12 @@ test: .venv/.cpu
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not models"
+	$(PYTEST) -m "not slow and models"
 
 test-full: .venv/.cpu
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not models"
+	$(PYTEST) -m "slow and models"
 
 format: .venv/.cpu
 	.venv/bin/ruff format .

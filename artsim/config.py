@@ -119,6 +119,12 @@ class PromptConfig(Section):
     max_tokens: int = Field(75, ge=16, le=75, description="longest prompt, in tokens; CLIP reads 75")
     workers: Workers = Workers(rows_per_part=512, batch_size=128)
 
+    @model_validator(mode="after")
+    def _counted(self) -> PromptConfig:
+        if self.model.id and not self.tokenizer.id:
+            raise ValueError("model.id needs tokenizer.id: name the image model, whose tokens max_tokens counts")
+        return self
+
 
 class GenerateConfig(Section):
     """A version of a painting that follows its prompt. The stand-in paints with filters."""

@@ -90,7 +90,7 @@ class WritePromptWithModel:
             return {}
         sampling = [self._sampling(rows[at], what) for at in asked]
         try:
-            outputs = self._llm.chat(list(asked.values()), sampling, use_tqdm=False)  # type: ignore[arg-type]
+            outputs = self._llm.chat(list(asked.values()), sampling, use_tqdm=False)
         except (RuntimeError, VLLMServerError) as error:
             raise EngineError(f"vLLM died with {len(asked)} prompts in hand: {error}") from error
         answers = zip(asked, outputs, strict=True)
@@ -131,11 +131,6 @@ def _read(answer: CompletionOutput, asked: Conversation, row: Row) -> Written:
 
 def _image_tokenizer(model: ModelConfig) -> CLIPTokenizer:
     """The image model's tokenizer: in `tokenizer_2` of a diffusion pipeline, or a folder of its own."""
-    if not model.id:
-        raise CheckpointError(
-            "prompt.tokenizer.id is empty: name the image model, whose tokenizer counts prompt.max_tokens, such as "
-            "stabilityai/stable-diffusion-xl-refiner-1.0"
-        )
     folder = fetch(model, weights=())
     folder = folder / "tokenizer_2" if (folder / "tokenizer_2").is_dir() else folder
     if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.json")):

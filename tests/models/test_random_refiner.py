@@ -58,5 +58,5 @@ def test_the_tokenizer_knows_every_text(tmp_path: Path) -> None:
         "!", ""
     )
     assert len(tokenizer(text, padding="max_length").input_ids) == 77
-    assert tokenizer.tokenize("river at dawn") == ["river</w>", "at</w>", "dawn</w>"]
+    assert tokenizer.tokenize("river and mountains") == ["river</w>", "and</w>", "mountains</w>"]
     assert max(numbers) < pipe.text_encoder_2.config.vocab_size
