@@ -142,13 +142,18 @@ def _load(config: GenerateConfig, dtype: torch.dtype) -> Any:
 
 def _fetch_pipeline(config: GenerateConfig, dtype: torch.dtype) -> tuple[Path, str | None]:
     """The pipeline's folder and the variant of its files: half precision where that is enough and there."""
-    parts = ["unet", "text_encoder*", *([] if config.vae.id else ["vae"])]
     for variant in (None, VARIANT) if dtype == torch.float32 else (VARIANT, None):
-        ending = f"model.{variant}.safetensors" if variant else "model.safetensors"
-        folder = checkpoints.fetch(config.model, [f"{part}/*{ending}" for part in parts])
-        if any(folder.glob(f"unet/*{ending}")):
+        patterns = weight_files(variant, own_vae=not config.vae.id)
+        folder = checkpoints.fetch(config.model, patterns)
+        if any(folder.glob(patterns[0])):
             return folder, variant
     raise CheckpointError(f"{config.model.id}: not a diffusion pipeline, it has no unet/*model.safetensors")
+
+
+def weight_files(variant: str | None, own_vae: bool) -> list[str]:
+    """Patterns of the files that one variant of a pipeline is loaded from, and of no other file; the UNet's first."""
+    ending = f"model.{variant}.safetensors" if variant else "model.safetensors"
+    return [f"{part}/*{ending}" for part in ("unet", "text_encoder*", *(["vae"] if own_vae else []))]
 
 
 def _generators(seeds: Sequence[int]) -> list[torch.Generator]:
