@@ -24,7 +24,8 @@ from ray.util.annotations import RayDeprecationWarning
 
 import artsim
 from artsim import UserError
-from artsim.config import Command, Config, Section, Workers
+from artsim.command import Command
+from artsim.config import Config, Section, Workers
 from artsim.resume import Input, Work, publish
 from artsim.schemas import digest64, to_arrow, to_batch
 from artsim.step import DONE, Step, Worker, fetch_images, worker_schema, write_rows

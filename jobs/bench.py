@@ -34,7 +34,8 @@ from torch import Tensor, nn
 
 from artsim import gallery, pipeline
 from artsim.benchmarks import ModelBench, bench_caption, bench_embed, bench_generate, bench_prompt
-from artsim.config import FULL_PROFILE, LOCAL_PROFILE, Config, ConfigError, Section, load_config
+from artsim.command import FULL_PROFILE, LOCAL_PROFILE, load_config
+from artsim.config import Config, ConfigError, Section
 from artsim.siamese import build_head
 from artsim.stages.letterbox import Letterbox
 from artsim.tables import Table

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from artsim import pipeline
 from artsim.checkpoints import pinned
-from artsim.config import Config, parse_command
+from artsim.command import parse_command
+from artsim.config import Config
 from artsim.stages import caption_stage
 
 

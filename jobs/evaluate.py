@@ -12,7 +12,8 @@ import ray
 
 from artsim import evaluation, models, pipeline, tables
 from artsim.cache import inputs_of, read_triplets
-from artsim.config import Command, Config, parse_command
+from artsim.command import Command, parse_command
+from artsim.config import Config
 from artsim.report import Evaluation, write_report
 from artsim.siamese import load_model
 from artsim.store import Store

@@ -9,7 +9,8 @@ from typing import Any
 import ray
 
 from artsim import pipeline
-from artsim.config import GalleryConfig, parse_command
+from artsim.command import parse_command
+from artsim.config import GalleryConfig
 from artsim.gallery import paint, path_of
 from artsim.store import Store
 

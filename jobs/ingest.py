@@ -6,7 +6,7 @@ python jobs/ingest.py source.uri=/path/to/wikiart root=runs/wikiart
 from collections.abc import Sequence
 
 from artsim import pipeline
-from artsim.config import parse_command
+from artsim.command import parse_command
 from artsim.resume import replace
 from artsim.sources import list_source
 from artsim.stages.measure import Measure

@@ -6,7 +6,8 @@ python jobs/pairs.py root=runs/wikiart pairs.uri=/data/pairs/metadata.csv pairs.
 from collections.abc import Sequence
 
 from artsim import pipeline
-from artsim.config import Config, parse_command
+from artsim.command import parse_command
+from artsim.config import Config
 from artsim.pairs import list_pairs
 from artsim.resume import replace
 from artsim.stages.pair import TakePrompt, TakeVersion

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import ray
 
 from artsim import UserError, pipeline
-from artsim.config import Command, Config, parse_command
+from artsim.command import Command, parse_command
+from artsim.config import Config
 from artsim.resume import Work
 from artsim.sources import list_source
 from artsim.step import Step, read_batch

@@ -8,7 +8,8 @@ from functools import partial
 
 from artsim import pipeline
 from artsim.checkpoints import pinned
-from artsim.config import Config, parse_command
+from artsim.command import parse_command
+from artsim.config import Config
 from artsim.stages import prompt_stage
 from artsim.stages.prompt import expand
 

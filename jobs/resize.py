@@ -6,7 +6,8 @@ python jobs/resize.py root=runs/wikiart
 from collections.abc import Sequence
 
 from artsim import pipeline
-from artsim.config import Config, parse_command
+from artsim.command import parse_command
+from artsim.config import Config
 from artsim.schemas import schema_of
 from artsim.stages.letterbox import Letterbox
 

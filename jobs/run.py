@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from artsim import pipeline
 from artsim.checkpoints import has_text_tower
-from artsim.config import parse_command
+from artsim.command import parse_command
 from jobs import caption, embed, evaluate, generate, ingest, pairs, prompt, resize, split, train, triplets
 
 STEPS = (

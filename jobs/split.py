@@ -6,7 +6,7 @@ python jobs/split.py root=runs/wikiart
 from collections.abc import Sequence
 
 from artsim import pipeline
-from artsim.config import parse_command
+from artsim.command import parse_command
 from artsim.tables import Table, open_root
 from artsim.triplets import AssignSplit, assign_groups
 

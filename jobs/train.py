@@ -19,7 +19,8 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from artsim import models, pipeline
 from artsim import training as loop
 from artsim.cache import inputs_of, load_bucket, locate, read_triplets, triplets_to_train
-from artsim.config import Config, parse_command
+from artsim.command import parse_command
+from artsim.config import Config
 from artsim.siamese import build_head, save_model
 from artsim.store import Store
 from artsim.tables import open_root

@@ -9,7 +9,8 @@ from functools import partial
 import pyarrow as pa
 
 from artsim import pipeline
-from artsim.config import Config, parse_command
+from artsim.command import parse_command
+from artsim.config import Config
 from artsim.schemas import VERSION_KEY
 from artsim.tables import Table, open_root
 from artsim.triplets import Candidates, DrawNegatives, expand_tiers

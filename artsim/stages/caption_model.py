@@ -45,7 +45,7 @@ class CaptionWithModel:
                 f"{config.model.id} at {config.model.revision}: captions need a BLIP-2 whose language model is a "
                 "decoder (OPT) and whose config.json names image_token_index; older revisions lack it"
             )
-        self.model = model.to(DEVICE).eval()
+        self.model = model.to(DEVICE).eval().requires_grad_(False)
         self.generation = {"max_new_tokens": config.max_new_tokens, "do_sample": False, "num_beams": 1}
         self._prompt_length = settings.num_query_tokens + 1  # the picture, then the token that begins a text
         self._batches = MicroBatches(config.workers)

@@ -15,12 +15,11 @@ from diffusers import AutoModel, StableDiffusionXLImg2ImgPipeline
 from diffusers.utils import is_accelerate_available
 
 from artsim import checkpoints
-from artsim.config import LEVELS, ConfigError, GenerateConfig, ModelConfig
+from artsim.config import GenerateConfig, ModelConfig
 
 Text = tuple[torch.Tensor, torch.Tensor]
 """A prompt as the UNet reads it: hidden states (1, N, D) and the pooled embedding (1, D)."""
 
-LATENT_PX = 8  # side of a latent (Podell et al. 2023, SDXL: the autoencoder of Rombach et al. 2022 with f = 8)
 VARIANT = "fp16"  # how repositories name their files of half the size
 
 
@@ -32,7 +31,6 @@ class Refiner:
     """
 
     def __init__(self, config: GenerateConfig) -> None:
-        _check(config)
         self.config = config
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype = _dtype(config.model, self.device)
@@ -106,21 +104,6 @@ class Refiner:
         return dtype
 
 
-def _check(config: GenerateConfig) -> None:
-    """Refuse what the pipeline would change in silence, or fail at with every row. Raises ConfigError."""
-    wrong = []
-    if config.size % LATENT_PX:
-        wrong.append(f"generate.size = {config.size}: must be a multiple of {LATENT_PX} px for a diffusion model")
-    for level in LEVELS:
-        if int(config.num_inference_steps * config.strength(level)) < 1:  # as the pipeline counts
-            wrong.append(
-                f"generate.{level}_strength = {config.strength(level)}: of num_inference_steps = "
-                f"{config.num_inference_steps} it must leave one step or more"
-            )
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-
-
 def _dtype(model: ModelConfig, device: torch.device) -> torch.dtype:
     if model.dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -141,11 +124,16 @@ def _load(config: GenerateConfig, dtype: torch.dtype) -> Any:
 
 def _fetch_pipeline(config: GenerateConfig, dtype: torch.dtype) -> tuple[Path, str | None]:
     """The pipeline's folder and the variant of its files: half precision where that is enough and there."""
-    parts = ["unet", "text_encoder*", *([] if config.vae.id else ["vae"])]
-    names = {variant: f"model.{variant}.safetensors" if variant else "model.safetensors" for variant in (VARIANT, None)}
     order = (None, VARIANT) if dtype == torch.float32 else (VARIANT, None)
-    folder = checkpoints.fetch(config.model, [[f"{part}/*{names[variant]}" for part in parts] for variant in order])
-    return folder, next(variant for variant in order if any(folder.glob(f"unet/*{names[variant]}")))
+    patterns = {variant: weight_files(variant, own_vae=not config.vae.id) for variant in order}
+    folder = checkpoints.fetch(config.model, list(patterns.values()))
+    return folder, next(variant for variant in order if any(folder.glob(patterns[variant][0])))
+
+
+def weight_files(variant: str | None, own_vae: bool) -> list[str]:
+    """Patterns of the files that one variant of a pipeline is loaded from, and of no other file; the UNet's first."""
+    ending = f"model.{variant}.safetensors" if variant else "model.safetensors"
+    return [f"{part}/*{ending}" for part in ("unet", "text_encoder*", *(["vae"] if own_vae else []))]
 
 
 def _generators(seeds: Sequence[int]) -> list[torch.Generator]:

@@ -147,7 +147,7 @@ def _load(model: ModelConfig, unused: str) -> tuple[Any, bool]:
         raise CheckpointError(f"{model.id} lacks {len(lost)} weights of {type(encoder).__name__}, such as {lost[0]}")
     if hasattr(encoder, unused):
         setattr(encoder, unused, None)
-    return encoder.to(DEVICE).eval(), not missing
+    return encoder.to(DEVICE).eval().requires_grad_(False), not missing
 
 
 def _features(hidden: torch.Tensor, pooled: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:

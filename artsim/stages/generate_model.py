@@ -16,7 +16,7 @@ from artsim.schemas import Batch, row_seed
 from artsim.stages import EngineError
 from artsim.stages.diffusion import Refiner, Text
 
-BLACK = 8  # of 255; JPEG leaves black no brighter, and no painting is that dark everywhere
+BLACK = 8  # of 255: what is nowhere brighter counts as black, what JPEG adds included
 
 
 @dataclass

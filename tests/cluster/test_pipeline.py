@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from ray.exceptions import RayTaskError
 
-from artsim.config import Command, Config, Workers
+from artsim.command import Command
+from artsim.config import Config, Workers
 from artsim.pipeline import Step, run
 from artsim.resume import replace as replace_table
 from artsim.tables import Table, TableError, create_root, status

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionXLImg2ImgPipeline
+from huggingface_hub.utils import filter_repo_objects
 from PIL import Image
 
 from artsim.checkpoints import CheckpointError
-from artsim.config import ConfigError, GenerateConfig, ModelConfig
+from artsim.config import GenerateConfig, ModelConfig
 from artsim.images import Box, crop_box, decode_jpeg, encode_jpeg
 from artsim.schemas import Batch, row_seed
 from artsim.stages import EngineError, generate_stage
-from artsim.stages.diffusion import Refiner
+from artsim.stages.diffusion import Refiner, weight_files
 from artsim.stages.generate_model import GenerateWithModel
 from tests.models.tiny_diffusion import tiny_refiner, tiny_vae
 
@@ -349,13 +350,6 @@ def test_the_input_is_left_alone(stage: GenerateWithModel) -> None:
     assert batch["image"].tolist() == rows(2)["image"].tolist()
 
 
-def test_wrong_settings_are_refused_together(folders: tuple[Path, Path]) -> None:
-    with pytest.raises(ConfigError) as refused:
-        Refiner(settings(folders, size=100, moderate_strength=0.03))
-    assert "generate.size = 100" in str(refused.value)
-    assert "generate.moderate_strength = 0.03" in str(refused.value)
-
-
 @pytest.mark.parametrize(("dtype", "half"), [("float32", False), ("bfloat16", True), ("float16", True)])
 def test_half_precision_loads_the_half_sized_files(
     folders: tuple[Path, Path], tmp_path: Path, dtype: str, half: bool
@@ -368,6 +362,17 @@ def test_half_precision_loads_the_half_sized_files(
     refiner = Refiner(settings((tmp_path, folders[1]), model={"id": str(tmp_path), "dtype": dtype}))
     assert refiner.pipe.unet.dtype == refiner.pipe.vae.dtype == getattr(torch, dtype)
     assert bool((refiner.pipe.unet.conv_out.bias == 2).all()) is half
+
+
+def test_only_what_is_loaded_is_fetched() -> None:
+    """The weights in the published repository, where each model lies twice and all three once more in one file."""
+    models = ["text_encoder_2/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"]
+    files = [f"{model}{variant}.safetensors" for model in models for variant in ("", ".fp16")]
+    files += ["sd_xl_refiner_1.0.safetensors", "sd_xl_refiner_1.0_0.9vae.safetensors"]
+    fetched = list(filter_repo_objects(files, allow_patterns=weight_files("fp16", own_vae=False)))
+    assert fetched == [f"{model}.fp16.safetensors" for model in models[:2]]
+    fetched = list(filter_repo_objects(files, allow_patterns=weight_files(None, own_vae=True)))
+    assert fetched == [f"{model}.safetensors" for model in models]
 
 
 def test_a_folder_without_weights_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:

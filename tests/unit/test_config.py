@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from artsim.config import LOCAL_PROFILE, Config, ConfigError, Section, SplitConfig, Workers, load_config, parse_command
+from artsim.command import LOCAL_PROFILE, load_config, parse_command
+from artsim.config import Config, ConfigError, Section, SplitConfig, Workers
 
 
 def written(folder: Path, text: str | bytes) -> Path:
@@ -154,6 +155,14 @@ def test_settings_are_frozen() -> None:
         name = next(iter(type(section).model_fields))
         with pytest.raises(ValidationError, match="frozen"):
             setattr(section, name, getattr(section, name))
+
+
+def test_what_a_model_cannot_work_with_is_told_before_it_is_loaded() -> None:
+    told = mistakes(None, "generate.model.id=x/y", "generate.size=100", "generate.moderate_strength=0.03")
+    assert "size must be a multiple of 8 px" in told[0]
+    assert "moderate_strength must leave one of num_inference_steps or more" in told[0]
+    assert "model.id needs tokenizer.id" in mistakes(None, "prompt.model.id=x/y")[0]
+    assert load_config(None, ["generate.size=100", "letterbox.sizes=[100]", "embed.size=100"]).generate.size == 100
 
 
 def test_every_section_refuses_unknown_settings() -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from artsim.config import LOCAL_PROFILE, load_config
+from artsim.command import LOCAL_PROFILE, load_config
 from artsim.images import Box, crop_box, decode_jpeg, encode_jpeg
 from artsim.prompts import APPROACHES
 from artsim.schemas import Batch, row_seed
