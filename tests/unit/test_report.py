@@ -218,7 +218,7 @@ def test_ids_are_unique_and_headings_in_order(page: Page) -> None:
 
 def test_what_the_page_tells(page: Page) -> None:
     text = " ".join(page.text.split())
-    assert "beat the frozen descriptors? Yes. On 43 test paintings the trained head wins." in text
+    assert "beat the frozen features? Yes. On 43 test paintings the trained head wins." in text
     assert text.index("Yes.") < text.index("The thesis’s table") < text.index("How to read this")
     for part in ("12 bytes & no more", "the file ends before the picture does", "stand-in for BLIP-2", "- 1024"):
         assert part in text
@@ -229,7 +229,7 @@ def test_a_no_is_as_plain() -> None:
     lost = dataclasses.replace(
         evaluation(), metrics=metrics() | {"beats_frozen": False}, history=[], similarities={}, examples=[]
     )
-    assert "beat the frozen descriptors? No." in Page(write_report(lost)).text
+    assert "beat the frozen features? No." in Page(write_report(lost)).text
 
 
 def test_the_same_evaluation_gives_the_same_page(html: str) -> None:
