@@ -1,5 +1,6 @@
 """The same jobs on a cluster that RAY_ADDRESS names, through `ray job submit`, and with the root on an object store."""
 
+import json
 import os
 import signal
 import socket
@@ -14,8 +15,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from artsim.store import Store
 from artsim.tables import status
-from tests.cluster.programs import NUM_PAINTINGS, SMALL, contents, job, run
+from tests.cluster.programs import NUM_PAINTINGS, SMALL, artsim, contents, job, run
 from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.cluster
@@ -127,18 +129,22 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 @pytest.mark.s3
 @pytest.mark.slow
-def test_tables_live_on_an_object_store(
+def test_tables_checkpoints_and_models_live_on_an_object_store(
     s3: dict[str, str], whole: tuple[Path, str], paintings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in s3.items():
         monkeypatch.setenv(name, value)
     settings = ["root=s3://art/root", f"source.uri={paintings}", "max_failure_rate=0.1", *SMALL]
-    for name in ("ingest", "resize", "caption"):
-        command = [sys.executable, f"jobs/{name}.py", *settings]
-        subprocess.run(command, cwd=REPOSITORY, env=os.environ | s3, capture_output=True, timeout=200, check=True)
+    command = [sys.executable, "jobs/run.py", *settings, "training.num_epochs=2"]
+    subprocess.run(command, cwd=REPOSITORY, env=os.environ | s3, capture_output=True, timeout=400, check=True)
     here, there = status(str(whole[0]))["tables"], status("s3://art/root")["tables"]
-    assert {name: here[name]["done"] for name in there} == {name: table["done"] for name, table in there.items()}
-    assert set(there) == {"artworks", "resized", "captions"}
+    assert {name: table["done"] for name, table in there.items()} == {
+        name: table["done"] for name, table in here.items()
+    }
+    assert [name for name in Store("s3://art/root/models/a70/checkpoints").find() if name.endswith(".safetensors")]
+    picture = whole[0] / "models/a70/examples/painting.jpg"
+    same = artsim("compare", picture, picture, "--model", "s3://art/root/models/a70", "--json")
+    assert json.loads(same)["similarity"] == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.s3
