@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +62,10 @@ def fetch(model: ModelConfig, weights: Sequence[Sequence[str]] = WEIGHTS) -> Pat
     """
     if _is_folder(model.id):
         folder = _copy(model) if "://" in model.id else Path(os.path.expanduser(model.id))
+        if model.revision.startswith("sha256-") and _digest(str(folder)) != model.revision:
+            raise CheckpointError(
+                f"{model.id} does not hold the files that it held when it was pinned as {model.revision}"
+            )
         _files(str(folder))
     else:
         folder = _snapshot(model, _DESCRIPTIONS)
@@ -99,6 +104,8 @@ def _is_folder(name: str) -> bool:
 
 def _snapshot(model: ModelConfig, patterns: Sequence[str]) -> Path:
     """Files of a Hugging Face id in its own cache, below a folder that is named by the commit."""
+    if find_spec("huggingface_hub") is None:
+        raise CheckpointError(f"{model.id}: its libraries are not installed: pip install -e '.[models]'")
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,

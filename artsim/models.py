@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from artsim.cache import inputs_of
-from artsim.checkpoints import pinned
 from artsim.config import Config
 from artsim.siamese import ModelError
 from artsim.store import Store
@@ -44,14 +43,8 @@ def claim(config: Config, overwrite: bool = False) -> Run:
             f"{folder} was trained with other settings ({'; '.join(differences(found['recipe'], recipe))}): "
             "choose another training.name, or train it anew with --overwrite"
         )
-    info = {
-        "name": config.model_name,
-        "fingerprint": fingerprint(recipe),
-        "recipe": recipe,
-        "letterbox": config.letterbox.model_dump(mode="json", exclude={"workers"}) | {"sizes": [config.embed.size]},
-        "embed": pinned(config.embed).model_dump(mode="json", exclude={"workers", "table"}),
-        "max_pixels": config.source.max_pixels,
-    }
+    made = _features_made(config)
+    info = {"name": config.model_name, "fingerprint": fingerprint(recipe), "recipe": recipe, **made}
     return Run(folder, f"{config.model_name}-{fingerprint(recipe)}", info, is_trained)
 
 
@@ -66,6 +59,28 @@ def _recipe(config: Config) -> dict[str, Any]:
         "seed": config.seed,
         "inputs": {table.name: table.finished()["digest"] for table in tables},
     }
+
+
+def _features_made(config: Config) -> dict[str, Any]:
+    """How the tables' features were made, whatever the settings say now; TableError where the tables do not agree."""
+    num_buckets = open_root(config.root)
+    embed = [_settings_of(source.table)["embed"] for source in inputs_of(config, num_buckets)]
+    for other in embed[1:]:
+        if fingerprint(other) != fingerprint(embed[0]):
+            changes = "; ".join(differences(embed[0], other))
+            raise TableError(
+                f"the embeddings below {config.root} were not made by one model ({changes}): make them anew"
+            )
+    resized = _settings_of(Table(config.root, "resized", num_buckets))
+    letterbox = resized["letterbox"] | {"sizes": [embed[0]["size"]]}
+    return {"letterbox": letterbox, "embed": embed[0], "max_pixels": resized["max_pixels"]}
+
+
+def _settings_of(table: Table) -> dict[str, Any]:
+    header = table.header()
+    assert header is not None, f"{table.name} was read before"
+    settings: dict[str, Any] = header["recipe"]["settings"]
+    return settings
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +65,9 @@ def connect() -> None:
     if address:
         # A submitted job brings its own copy of the code; a driver from elsewhere sends it.
         submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-        ray.init(address, runtime_env=None if submitted else {"py_modules": [artsim]}, log_to_driver=True)
+        package = Path(artsim.__file__).parent
+        modules = [str(folder) for folder in (package, package.with_name("jobs")) if folder.is_dir()]
+        ray.init(address, runtime_env=None if submitted else {"py_modules": modules}, log_to_driver=True)
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's core calls each actor of Ray Data an error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -169,7 +172,7 @@ def _settle_buckets(work: Work, buckets: Sequence[int], parts: Parts) -> list[tu
 
 def _shares(num_buckets: int) -> list[range]:
     """The buckets, dealt out over two rounds of tasks on all cores."""
-    num_tasks = min(num_buckets, 2 * int(ray.cluster_resources()["CPU"]))
+    num_tasks = min(num_buckets, 2 * max(1, int(ray.cluster_resources().get("CPU", 0))))
     return [range(start, num_buckets, num_tasks) for start in range(num_tasks)]
 
 
@@ -236,7 +239,7 @@ def _stream(step: Step, work: Work, chunks: list[Chunk], tolerate: bool) -> Iter
     ray.data.DataContext.get_current().max_errored_blocks = -1 if tolerate else 0
     workers = step.workers
     # Reads and writes wait more than they compute.
-    io = TaskPoolStrategy(size=max(2, int(ray.cluster_resources()["CPU"])))
+    io = TaskPoolStrategy(size=max(2, int(ray.cluster_resources().get("CPU", 0))))
     rows = ray.data.read_datasource(
         _Missing(step, ray.put(work), chunks), compute=io, num_cpus=0, override_num_blocks=len(chunks)
     )
@@ -263,9 +266,9 @@ def _write(table: Table, stage: str, rows: pa.Table) -> pa.Table:
 
 def num_workers(workers: Workers) -> int:
     """Processes that a stage is run with: as many as the settings say, or as the cluster holds now."""
-    cluster = ray.cluster_resources()
-    held = cluster.get("GPU", 0) / workers.num_gpus if workers.num_gpus else cluster["CPU"] / (workers.num_cpus or 1)
-    return workers.num_workers or max(1, int(held))
+    cluster, wanted = ray.cluster_resources(), {"GPU": workers.num_gpus, "CPU": workers.num_cpus}
+    held = [cluster.get(name, 0) / count for name, count in wanted.items() if count]
+    return workers.num_workers or max(1, int(min(held, default=1)))
 
 
 def shortage(step: Step) -> str | None:
@@ -311,8 +314,8 @@ def _read(fetch_bytes: int, work: ray.ObjectRef, chunk: Chunk) -> Iterator[pa.Ta
 def _alone(step: Step, work: Work, chunks: list[Chunk]) -> Iterator[dict[str, int]]:
     """Try each row in a worker that it shares with no other; yields rows by outcome as they are written.
 
-    What ends or hangs its worker is quarantined, unless MAX_LOST_WORKERS do so one after the other: then something
-    else is wrong, TableError says so, and those rows stay missing.
+    What ends or hangs its worker is quarantined, unless MAX_LOST_WORKERS do so one after the other, or a worker does
+    not even start: then something else is wrong, TableError says so, and those rows stay missing.
     """
     schema, shared = worker_schema(step), ray.put(work)
     read, worker = ray.remote(num_cpus=0)(_read_row), None
@@ -346,8 +349,15 @@ def _read_row(fetch_bytes: int, work: Work, chunk: Chunk) -> pa.Table:
 
 
 def _lone_worker(step: Step, schema: pa.Schema) -> Any:
+    """A worker whose stage is built; TableError where building it fails, which is no row's fault."""
     options = {"num_cpus": step.workers.num_cpus, "num_gpus": step.workers.num_gpus, "max_restarts": 0}
-    return ray.remote(Worker).options(**options).remote(step, schema)
+    worker: Any = ray.remote(Worker).options(**options).remote(step, schema)
+    try:
+        ray.get(worker.__ray_ready__.remote())
+    except RayActorError as error:
+        cause = str(error).strip().splitlines()[-1]
+        raise TableError(f"{step.table}: a worker of {step.stage.__name__} does not start ({cause})") from error
+    return worker
 
 
 def _check_failures(table: Table, outcome: Counter[str], expected: int, max_failure_rate: float) -> None:

@@ -40,9 +40,10 @@ def split_clauses(text: str) -> list[str]:
 
 
 def has_name(clause: str, artist: str | None, title: str | None) -> bool:
-    """Whether a clause holds a name of the artist (four letters or more) or the whole title, accents aside."""
-    words, called = fold(clause).split(), fold(title or "")
-    return any(name in words for name in _names(artist)) or bool(called and f" {called} " in f" {' '.join(words)} ")
+    """Whether a clause holds a name of the artist (four letters or more), all names or the title, accents aside."""
+    words = fold(clause).split()
+    wholes = [whole for whole in (fold(artist or ""), fold(title or "")) if whole]
+    return any(name in words for name in _names(artist)) or any(f" {w} " in f" {' '.join(words)} " for w in wholes)
 
 
 def without_names(text: str, artist: str | None, title: str | None) -> str:

@@ -164,8 +164,18 @@ def create_root(root: str, num_buckets: int) -> int:
 
 
 def fingerprint(recipe: dict[str, Any]) -> str:
-    """What identifies a table's contents: a hash of its recipe, 16 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+    """What identifies a table's contents: a hash of its recipe, 16 hexadecimal digits.
+
+    A model that is pinned by the digest of its files is the same wherever they lie.
+    """
+    return hashlib.sha256(json.dumps(_without_places(recipe), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _without_places(recipe: Any) -> Any:
+    if not isinstance(recipe, dict):
+        return recipe
+    pinned = str(recipe.get("revision", "")).startswith("sha256-")
+    return {name: _without_places(value) for name, value in recipe.items() if not (pinned and name == "id")}
 
 
 def claim(table: Table, recipe: dict[str, Any], packages: dict[str, str], overwrite: bool = False) -> list[str]:

@@ -33,7 +33,15 @@ from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
 from artsim import gallery, pipeline
-from artsim.benchmarks import ModelBench, bench_caption, bench_embed, bench_generate, bench_prompt
+from artsim.benchmarks import (
+    CaptionBench,
+    GenerateBench,
+    ModelBench,
+    bench_caption,
+    bench_embed,
+    bench_generate,
+    bench_prompt,
+)
 from artsim.command import FULL_PROFILE, LOCAL_PROFILE, load_config
 from artsim.config import Config, ConfigError, Section
 from artsim.siamese import build_head
@@ -269,16 +277,16 @@ def _alike(work: Work, other: Work) -> bool:
     )
 
 
-def _of_model(benchmark: Callable[[ModelBench, Config], Report]) -> Callable[[Any, Sequence[str]], Report]:
+def _of_model(benchmark: Callable[[Any, Config], Report]) -> Callable[[Any, Sequence[str]], Report]:
     """A benchmark of a model's stage under the settings of jobs/full.yaml."""
     return lambda options, settings: benchmark(options, load_config(FULL_PROFILE, settings))
 
 
 BENCHMARKS: dict[str, tuple[type[Section], Callable[[Any, Sequence[str]], Report]]] = {
     "resize": (ResizeBench, bench_resize),
-    "caption": (ModelBench, _of_model(bench_caption)),
+    "caption": (CaptionBench, _of_model(bench_caption)),
     "prompt": (ModelBench, _of_model(bench_prompt)),
-    "generate": (ModelBench, _of_model(bench_generate)),
+    "generate": (GenerateBench, _of_model(bench_generate)),
     "embed": (ModelBench, _of_model(bench_embed)),
     "train": (TrainBench, bench_train),
 }

@@ -21,12 +21,12 @@ from artsim.tables import Table, TableError, open_root
 
 NUM_EXAMPLES = 6
 STAND_INS = {
-    "caption": "Captions: a sentence of measured pixel facts, where BLIP-2 would look at the picture.",
-    "prompt": "Prompts: templates dealt out by seed, where Llama-3 would write.",
-    "generate": "Versions: painterly filters by level and approach, where the SDXL Refiner would paint.",
-    "embed": "Features: descriptors of colour, gradient and texture, where CLIP would be the frozen encoder.",
+    "Caption": "Captions: a sentence of measured pixel facts, where BLIP-2 would look at the picture.",
+    "WritePrompt": "Prompts: templates dealt out by seed, where Llama-3 would write.",
+    "Generate": "Versions: painterly filters by level and approach, where the SDXL Refiner would paint.",
+    "EmbedImage": "Features: descriptors of colour, gradient and texture, where CLIP would be the frozen encoder.",
 }
-"""What takes a model's place where its section of the settings names none."""
+"""What each of these stages takes the place of."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -70,17 +70,19 @@ def _evaluate(config: Config, run: models.Run) -> Evaluation:
         | {"num_epochs": len(history), "best_epoch": info["epoch"]},
         history=history,
         similarities=evaluation.histograms(scored),
-        examples=evaluation.examples(scored, chosen, pictures, config.embed.size),
+        examples=evaluation.examples(scored, chosen, pictures, info["embed"]["size"]),
         tables=status,
         quarantine=[row for name in status for row in tables.sample_quarantine(Table(config.root, name, num_buckets))],
         settings=config.model_dump(mode="json"),
-        stand_ins=_stand_ins(config),
+        stand_ins=_stand_ins(config.root, num_buckets),
     )
 
 
-def _stand_ins(config: Config) -> list[str]:
-    given = ("prompt", "generate") if config.pairs.uri else ()
-    return [said for name, said in STAND_INS.items() if name not in given and not getattr(config, name).model.id]
+def _stand_ins(root: str, num_buckets: int) -> list[str]:
+    """What the tables say of the stages that made them."""
+    headers = [Table(root, name, num_buckets).header() for name in ("captions", "prompts", "generated", "embeddings")]
+    stages = [header["recipe"]["stage"] for header in headers if header is not None]
+    return [STAND_INS[stage] for stage in stages if stage in STAND_INS]
 
 
 def _metrics(

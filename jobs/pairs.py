@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from artsim import pipeline
 from artsim.command import parse_command
 from artsim.config import Config
-from artsim.pairs import list_pairs
+from artsim.pairs import Paintings, list_pairs
 from artsim.resume import replace
 from artsim.stages.pair import TakePrompt, TakeVersion
 from artsim.tables import Table, open_root
@@ -18,8 +18,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     command = parse_command(argv, __doc__)
     config = command.config
     num_buckets = open_root(config.root)
-    paintings = set(Table(config.root, "artworks", num_buckets).read_all(("id",))["id"].to_pylist())
-    replace(Table(config.root, "_pairs", num_buckets), list_pairs(config.pairs, paintings))
+    tables = [Table(config.root, name, num_buckets) for name in ("_listing", "artworks")]
+    paintings = Paintings(*(set(table.read_all(("id",))["id"].to_pylist()) for table in tables))
+    rows, left_out = list_pairs(config.pairs, paintings)
+    replace(Table(config.root, "_pairs", num_buckets), rows)
+    print(f"pairs: {len(rows)} of {config.pairs.uri}, {left_out} left out, whose painting is in quarantine", flush=True)
     for step in _steps(config):
         pipeline.run(step, command)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, NamedTuple
 
+import numpy as np
 import ray
 
 from artsim import UserError, pipeline
@@ -68,12 +69,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     steps = [_step(command.config, *each) for each in STEPS]
     if short := [message for step in steps if (message := pipeline.shortage(step))]:
         raise UserError("\n".join(short))
-    num_paintings = command.config.source.limit or len(list_source(command.config.source))
+    num_paintings = len(list_source(command.config.source))  # source.limit included
     print(f"{'table':<22}{'rows':>10}{'rows/s each':>12}{'work':>18}{'workers':>9}{'time':>11}{'storage':>12}")
     plans = []
     with _sample(command.config, [*(sys.argv[1:] if argv is None else argv)]) as sample:
         for each in STEPS:
-            plans.append(_plan(_step(sample.config, *each), sample, num_paintings))
+            scale = num_paintings / min(num_paintings, sample.config.plan.num_paintings)
+            plans.append(_plan(_step(sample.config, *each), sample, scale))
             print(plans[-1], flush=True)
     hours, gigabytes = sum(plan.hours for plan in plans), sum(plan.gigabytes for plan in plans)
     print(f"{num_paintings:,} paintings: {hours:.1f} h one stage after the other, {gigabytes:.1f} GB")
@@ -90,7 +92,8 @@ def _step(config: Config, step_of: Callable[[Config], Step], section: str, table
 def _sample(config: Config, given: list[str]) -> Iterator[Command]:
     """The tables of a few paintings below a root of their own, which is gone afterwards."""
     root = f"{config.root}/_plan-{uuid.uuid4().hex[:8]}"
-    settings = [*given, f"root={root}", f"source.limit={config.plan.num_paintings}", "num_buckets=1"]
+    limit = min(config.source.limit or config.plan.num_paintings, config.plan.num_paintings)
+    settings = [*given, f"root={root}", f"source.limit={limit}", "num_buckets=1", "max_failure_rate=1"]
     try:
         with redirect_stdout(io.StringIO()):
             ingest.main(settings)
@@ -99,14 +102,14 @@ def _sample(config: Config, given: list[str]) -> Iterator[Command]:
         Store(root).delete([""])
 
 
-def _plan(step: Step, sample: Command, num_paintings: int) -> Plan:
-    """Fill a step's table for the sample, then time its stage on the same rows once more."""
+def _plan(step: Step, sample: Command, scale: float) -> Plan:
+    """Fill a step's table for the sample, then time its stage on the same rows once more; scale is of the rows."""
     with redirect_stdout(io.StringIO()):
         summary = pipeline.run(step, sample)
-    options = {"num_cpus": step.workers.num_cpus, "num_gpus": step.workers.num_gpus}
-    measure: Any = ray.remote(_rows_per_s).options(**options)
+    # max_calls: its process ends with the task and leaves the card to the next stage.
+    options: Any = {"num_cpus": step.workers.num_cpus, "num_gpus": step.workers.num_gpus, "max_calls": 1}
+    measure: Any = ray.remote(**options)(_rows_per_s)
     work, _ = pipeline.begin(step, sample)
-    scale = num_paintings / sample.config.plan.num_paintings
     return Plan(
         table=step.table,
         rows=round((summary.rows + summary.quarantined) * scale),
@@ -118,13 +121,16 @@ def _plan(step: Step, sample: Command, num_paintings: int) -> Plan:
 
 
 def _rows_per_s(step: Step, work: Work) -> float:
-    """Rows per second of one worker whose model is loaded and warm."""
+    """Rows per second of one worker whose model is loaded and warm, on as many rows as it takes at a time."""
     batch = read_batch(step, work, bucket=0)
+    num_rows = len(batch["id"])
+    at = np.arange(max(num_rows, step.workers.micro_batch_size)) % num_rows
+    batch = {name: column[at] for name, column in batch.items()}
     stage = step.stage(*step.arguments)
     stage(batch)
     began = time.perf_counter()
     stage(batch)
-    return len(batch["id"]) / (time.perf_counter() - began)
+    return len(at) / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":

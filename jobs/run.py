@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from artsim import pipeline
-from artsim.checkpoints import has_text_tower
+from artsim.checkpoints import has_text_tower, pin
 from artsim.command import parse_command
+from artsim.config import Config, ModelConfig, Section
 from jobs import caption, embed, evaluate, generate, ingest, pairs, prompt, resize, split, train, triplets
 
 STEPS = (
@@ -32,14 +33,23 @@ WITHOUT_CAPTIONS = tuple(step for step in STEPS if "caption_embeddings" not in "
 """For vision models that cannot embed texts."""
 
 
+def _revisions(config: Config) -> list[str]:
+    """A setting for each model that pins it now: a branch that moves meanwhile does not matter to this run."""
+    sections = [(name, section) for name, section in config if isinstance(section, Section)]
+    models = [(f"{name}.{field}", value) for name, section in sections for field, value in section]
+    models = [(path, value) for path, value in models if isinstance(value, ModelConfig) and value.id]
+    return [f"{path}.revision={pin(value).revision}" for path, value in models]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if argv is None else list(argv)
     config = parse_command(given, __doc__).config
     # Pairs that exist already take the place of what would make them.
     left_out = {prompt, generate} if config.pairs.uri else {pairs}
+    pinned = _revisions(config)
     for job, settings in STEPS if has_text_tower(config.embed.model) else WITHOUT_CAPTIONS:
         if job not in left_out:
-            job.main([*given, *settings])
+            job.main([*given, *pinned, *settings])
     print(f"{config.root}/models/{config.model_name}/report.html\n{config.root}/models/{config.model_name}", flush=True)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
+from artsim import UserError
 from artsim.config import CaptionConfig, EmbedConfig, GenerateConfig, PromptConfig
 
 # A library as heavy as vllm or diffusers is imported where its model was asked for, and nowhere else.
@@ -13,9 +15,15 @@ class EngineError(RuntimeError):
     """The engine under a stage has died or can no longer be trusted: its process should end, and another try."""
 
 
+def _need_libraries() -> None:
+    if find_spec("transformers") is None:
+        raise UserError("the settings name a model, and its libraries are not installed: pip install -e '.[models]'")
+
+
 def caption_stage(config: CaptionConfig) -> Any:
     """The class that captions pictures: BLIP-2, or measured pixel facts. Built as `Stage(config)`."""
     if config.model.id:
+        _need_libraries()
         from artsim.stages.caption_model import CaptionWithModel
 
         return CaptionWithModel
@@ -27,6 +35,7 @@ def caption_stage(config: CaptionConfig) -> Any:
 def prompt_stage(config: PromptConfig) -> Any:
     """The class that writes prompts: a language model, or templates. Built as `Stage(config, seed)`."""
     if config.model.id:
+        _need_libraries()
         from artsim.stages.prompt_model import WritePromptWithModel
 
         return WritePromptWithModel
@@ -38,6 +47,7 @@ def prompt_stage(config: PromptConfig) -> Any:
 def generate_stage(config: GenerateConfig) -> Any:
     """The class that makes versions: a diffusion model, or filters. Built as `Stage(config, seed)`."""
     if config.model.id:
+        _need_libraries()
         from artsim.stages.generate_model import GenerateWithModel
 
         return GenerateWithModel
@@ -49,6 +59,7 @@ def generate_stage(config: GenerateConfig) -> Any:
 def embed_image_stage(config: EmbedConfig) -> Any:
     """The class that embeds pictures: a vision model, or descriptors. Built as `Stage(config)`."""
     if config.model.id:
+        _need_libraries()
         from artsim.stages.embed_model import EmbedImageWithModel
 
         return EmbedImageWithModel
@@ -60,6 +71,7 @@ def embed_image_stage(config: EmbedConfig) -> Any:
 def embed_caption_stage(config: EmbedConfig) -> Any:
     """The class that embeds captions: the vision model's text tower, or hashed words. Built as `Stage(config)`."""
     if config.model.id:
+        _need_libraries()
         from artsim.stages.embed_model import EmbedCaptionWithModel
 
         return EmbedCaptionWithModel

@@ -73,8 +73,9 @@ class EmbedImageWithModel:
         pixels = self._preprocessor.tensor(pictures, self.model.dtype)
         answer = getattr(self.model, "get_image_features", self.model)(pixel_values=pixels)
         pooled, tokens = _features(answer.last_hidden_state, answer.pooler_output if self._has_pooler else None)
-        pooled, tokens = pooled.float(), tokens.float().clamp(-65504, 65504).half()  # the range of float16
-        return pooled, tokens, pooled.isfinite().all(1) & tokens.isfinite().flatten(1).all(1)
+        pooled, tokens = pooled.float(), tokens.float()
+        finite = pooled.isfinite().all(1) & tokens.isfinite().flatten(1).all(1)
+        return pooled, tokens.clamp(-65504, 65504).half(), finite  # the range of float16
 
     def _look(self, data: bytes | None, box: np.ndarray) -> np.ndarray:
         if self.config.preprocessing == "model":

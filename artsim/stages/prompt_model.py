@@ -50,6 +50,8 @@ class WritePromptWithModel:
         self._config, self._seed = config, seed
         self._tokenizer = _image_tokenizer(config.tokenizer)
         self._llm = engine(config)
+        self.num_written = 0
+        """Tokens that the engine has written so far, those of answers that did not serve too."""
 
     def __call__(self, batch: Batch) -> Batch:
         rows: list[Row] = [{name: batch[name][row] for name in _READ} for row in range(len(batch["id"]))]
@@ -93,6 +95,7 @@ class WritePromptWithModel:
             outputs = self._llm.chat(list(asked.values()), sampling, use_tqdm=False)
         except (RuntimeError, VLLMServerError) as error:
             raise EngineError(f"vLLM died with {len(asked)} prompts in hand: {error}") from error
+        self.num_written += sum(len(output.outputs[0].token_ids) for output in outputs)
         answers = zip(asked, outputs, strict=True)
         return {at: _read(output.outputs[0], asked[at], rows[at]) for at, output in answers}
 

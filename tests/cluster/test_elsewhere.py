@@ -81,6 +81,15 @@ def without(table: str, root: Path, copy: Path) -> dict[str, tuple[int, int]]:
     return contents(root, table)
 
 
+def submit(head: Head, name: str, *settings: str) -> str:
+    """What a job printed that was submitted with this repository as its working directory."""
+    command = [BIN / "ray", "job", "submit", "--address", head.dashboard, "--working-dir", ".", "--"]
+    command += ["python", f"jobs/{name}.py", *settings]
+    submitted = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=400, check=False)
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    return submitted.stdout
+
+
 def test_a_job_runs_on_the_cluster_that_ray_address_names(head: Head, whole: tuple[Path, str], tmp_path: Path) -> None:
     expected = without("resized", whole[0], tmp_path)
     run("resize", tmp_path, RAY_ADDRESS=head.address)
@@ -89,12 +98,24 @@ def test_a_job_runs_on_the_cluster_that_ray_address_names(head: Head, whole: tup
 
 def test_a_submitted_job_brings_its_own_code(head: Head, whole: tuple[Path, str], tmp_path: Path) -> None:
     expected = without("captions", whole[0], tmp_path)
-    command = [BIN / "ray", "job", "submit", "--address", head.dashboard, "--working-dir", ".", "--"]
-    command += ["python", "jobs/caption.py", f"root={tmp_path}", *SMALL]
-    submitted = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=180, check=False)
-    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
-    assert f"captions: {NUM_PAINTINGS} rows" in submitted.stdout
+    assert f"captions: {NUM_PAINTINGS} rows" in submit(head, "caption", f"root={tmp_path}", *SMALL)
     assert contents(tmp_path, "captions") == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["RAY_ADDRESS", "submitted"])
+def test_every_job_runs_on_a_cluster(
+    how: str, head: Head, whole: tuple[Path, str], paintings: Path, tmp_path: Path
+) -> None:
+    settings = [f"source.uri={paintings}", "max_failure_rate=0.1"]
+    if how == "submitted":
+        output = submit(head, "run", f"root={tmp_path}", *SMALL, *settings)
+    else:
+        output = run("run", tmp_path, *settings, RAY_ADDRESS=head.address)
+    assert f"{tmp_path}/models/a70/report.html" in output
+    assert (tmp_path / "models/a70/report.html").exists()
+    tables = status(str(whole[0]))["tables"]
+    assert {name: contents(tmp_path, name) for name in tables} == {name: contents(whole[0], name) for name in tables}
 
 
 def test_a_relative_root_is_refused_on_a_cluster(head: Head) -> None:

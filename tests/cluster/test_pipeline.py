@@ -96,6 +96,13 @@ def test_rows_are_not_blamed_where_every_worker_is_lost(tmp_path: Path) -> None:
     assert status(str(tmp_path))["tables"]["captions"]["quarantined"] == {}
 
 
+def test_rows_are_not_blamed_where_no_worker_starts(tmp_path: Path) -> None:
+    listing(tmp_path, ["one", "two"])
+    with pytest.raises(TableError, match=r"a worker of Shout does not start \(OSError: no weights here\)"):
+        run(replace(step(), arguments=(0.0, "broken")), command(tmp_path))
+    assert status(str(tmp_path))["tables"]["captions"]["quarantined"] == {}
+
+
 def test_quarantined_rows_are_tried_again_on_demand(tmp_path: Path) -> None:
     titles = [f"t{row}" for row in range(40)]
     titles[3] = "fail"

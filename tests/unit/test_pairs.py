@@ -9,11 +9,11 @@ import pytest
 
 from artsim.config import GenerateConfig, PairsConfig
 from artsim.images import crop_box, decode_jpeg, encode_jpeg
-from artsim.pairs import list_pairs
+from artsim.pairs import Paintings, list_pairs
 from artsim.sources import SourceError
 from artsim.stages.pair import TakePrompt, TakeVersion
 
-PAINTINGS = {"Baroque/ann_one", "Cubism/bob_two"}
+PAINTINGS = Paintings(*[{"Baroque/ann_one", "Cubism/bob_two"}] * 2)
 TABLE = """original,file,alpha,prompt
 Baroque/ann_one.jpg,Baroque/one_030.jpg,0.3,softer
 Baroque/ann_one.jpg,Baroque/one_100.jpg,1.0,
@@ -34,7 +34,7 @@ def pairs(folder: Path, text: str = TABLE, **settings: object) -> PairsConfig:
 
 
 def test_every_row_becomes_a_version_of_its_painting(tmp_path: Path) -> None:
-    rows = list_pairs(pairs(tmp_path), PAINTINGS).to_pylist()
+    rows = list_pairs(pairs(tmp_path), PAINTINGS)[0].to_pylist()
     keys = [(row["id"], row["level"], row["variant"]) for row in rows]
     one = "Baroque/ann_one"
     assert keys == [(one, "moderate", 0), (one, "radical", 0), (one, "radical", 1), ("Cubism/bob_two", "radical", 0)]
@@ -45,9 +45,9 @@ def test_every_row_becomes_a_version_of_its_painting(tmp_path: Path) -> None:
 
 def test_a_version_that_changes_is_noticed(tmp_path: Path) -> None:
     config = pairs(tmp_path)
-    before = list_pairs(config, PAINTINGS)
+    before, _ = list_pairs(config, PAINTINGS)
     (tmp_path / "Baroque/one_100.jpg").write_bytes(b"longer or shorter than it was")
-    changed = np.array(before["version"]) != np.array(list_pairs(config, PAINTINGS)["version"])
+    changed = np.array(before["version"]) != np.array(list_pairs(config, PAINTINGS)[0]["version"])
     assert changed.tolist() == [False, True, False, False]
 
 
@@ -55,7 +55,7 @@ def test_parquet_and_one_level_for_all(tmp_path: Path) -> None:
     pairs(tmp_path)
     table = pa.table({"original_image": ["Baroque/ann_one.jpg"], "generated_image": ["Baroque/one_030.jpg"]})
     pq.write_table(table, tmp_path / "pairs.parquet")
-    found = list_pairs(PairsConfig(uri=str(tmp_path / "pairs.parquet"), default_level="moderate"), PAINTINGS)
+    found, _ = list_pairs(PairsConfig(uri=str(tmp_path / "pairs.parquet"), default_level="moderate"), PAINTINGS)
     assert found.select(["level", "prompt"]).to_pylist() == [{"level": "moderate", "prompt": ""}]
 
 
@@ -65,13 +65,26 @@ def test_parquet_and_one_level_for_all(tmp_path: Path) -> None:
         ({"original": "painting"}, "has no column painting: .* one of original, file, alpha, prompt"),
         ({"levels": {"0.3": "moderate"}}, r"alpha = 1\.0: pairs\.levels knows only 0\.3"),
         ({"uri": "/nowhere/pairs.csv"}, "/nowhere/pairs.csv cannot be read"),
-        ({"original": "file"}, r"file = Baroque/one_030\.jpg is no painting of the table artworks"),
+        ({"original": "file"}, r"file = Baroque/one_030\.jpg is no painting of the source"),
     ],
 )
 def test_a_mistake_is_one_sentence(settings: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=message) as caught:
         list_pairs(pairs(tmp_path, **settings), PAINTINGS)
     assert "\n" not in str(caught.value)
+
+
+def test_pairs_of_paintings_in_quarantine_are_left_out_and_counted(tmp_path: Path) -> None:
+    paintings = Paintings(PAINTINGS.listed, {"Cubism/bob_two"})
+    rows, left_out = list_pairs(pairs(tmp_path), paintings)
+    assert (rows["id"].to_pylist(), left_out) == (["Cubism/bob_two"], 3)
+    assert list_pairs(pairs(tmp_path), Paintings(PAINTINGS.listed, set()))[1] == 4
+
+
+def test_names_of_digits_are_names(tmp_path: Path) -> None:
+    (tmp_path / "7.csv").write_text("original_image,generated_image\n7,8\n")
+    rows, _ = list_pairs(PairsConfig(uri=str(tmp_path / "7.csv")), Paintings({"7"}, {"7"}))
+    assert rows.select(["id", "version"]).to_pylist() == [{"id": "7", "version": "missing"}]
 
 
 def test_a_table_without_rows_is_said(tmp_path: Path) -> None:

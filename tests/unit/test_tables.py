@@ -71,6 +71,13 @@ def many(count: int) -> dict[str, str]:
     return {f"Genre/artist_{number:03d}": f"text {number}" for number in range(count)}
 
 
+def test_a_model_is_known_by_its_files_wherever_they_lie() -> None:
+    here, there = ({"model": {"id": f"/{place}/clip", "revision": "sha256-1"}} for place in ("a", "b"))
+    assert fingerprint(here) == fingerprint(there) != fingerprint({"model": {"id": "/a/clip", "revision": "sha256-2"}})
+    hub = [{"model": {"id": name, "revision": "main"}} for name in ("x/y", "x/z")]
+    assert fingerprint(hub[0]) != fingerprint(hub[1])
+
+
 def test_parts_hold_one_bucket_each_sorted_by_key(root: str) -> None:
     table = Table(root, "captions", NUM_BUCKETS)
     rows = captions(many(50)).take(np.random.default_rng(0).permutation(50))
