@@ -55,7 +55,9 @@ def test_a_second_run_finds_nothing_to_do(whole: tuple[Path, str], paintings: Pa
     assert contents(root, "generated") == before
 
 
-@pytest.mark.parametrize(("name", "table"), [("resize", "resized"), ("generate", "generated")])
+@pytest.mark.parametrize(
+    ("name", "table"), [("resize", "resized"), pytest.param("generate", "generated", marks=pytest.mark.slow)]
+)
 def test_a_job_that_was_killed_twice_ends_as_if_it_never_was(
     name: str, table: str, whole: tuple[Path, str], paintings: Path, tmp_path: Path
 ) -> None:
@@ -153,7 +155,8 @@ def test_pairs_that_exist_need_no_generation(whole: tuple[Path, str], paintings:
     originals = [path for path in pictures if path.name != "nobody_words.jpg"]
     lines = [f"{path},{other}" for path, other in zip(originals, originals[1:] + originals[:1], strict=True)]
     (paintings / "pairs.csv").write_text("\n".join(["original_image,generated_image", *lines]))
-    subprocess.run(["cp", "-r", whole[0] / "artworks", whole[0] / "_root.json", tmp_path], check=True)
+    parts = [whole[0] / name for name in ("_root.json", "_listing", "artworks")]
+    subprocess.run(["cp", "-r", *parts, tmp_path], check=True)
     output = run("pairs", tmp_path, f"pairs.uri={paintings}/pairs.csv")
     assert f"generated: {NUM_PAINTINGS} rows, 0 quarantined" in output
     tables = status(str(tmp_path))["tables"]
@@ -164,6 +167,7 @@ def test_pairs_that_exist_need_no_generation(whole: tuple[Path, str], paintings:
     assert "0 new in" in run("pairs", tmp_path, f"pairs.uri={paintings}/pairs.csv")
 
 
+@pytest.mark.slow
 def test_a_plan_counts_what_a_run_would_make_and_leaves_nothing(paintings: Path, tmp_path: Path) -> None:
     output = run("plan", tmp_path, f"source.uri={paintings}", "plan.num_paintings=4", "source.limit=20")
     rows = {words[0]: words[1] for line in output.splitlines() if len(words := line.split()) > 6}

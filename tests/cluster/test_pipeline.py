@@ -89,6 +89,7 @@ def test_a_lost_engine_costs_a_retry_and_no_row(tmp_path: Path) -> None:
     assert (summary.rows, summary.new_rows, summary.quarantined) == (21, 21, 0)
 
 
+@pytest.mark.slow
 def test_rows_are_not_blamed_where_every_worker_is_lost(tmp_path: Path) -> None:
     listing(tmp_path, ["engine"] * 10)
     with pytest.raises(TableError, match=r"8 rows one after the other ended their worker"):
