@@ -59,11 +59,12 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """How alike two pictures are, from -1 to 1."""
+    pictures = [_read(path) for path in (first, second)]  # a misspelt name is told at once
     from artsim.scorer import Scorer
 
     with _one_sentence():
         scorer = Scorer.load(model)
-        similarity = scorer.compare(*(_read(path) for path in (first, second)))
+        similarity = scorer.compare(*pictures)
     answer = {"similarity": round(similarity, 6), "model": model, "recipe": scorer.recipe}
     print(json.dumps(answer) if as_json else f"{similarity:.4f}  {first} and {second}")
 
