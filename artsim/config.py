@@ -287,7 +287,7 @@ class Config(Section):
     plan: PlanConfig = PlanConfig()
 
     @model_validator(mode="after")
-    def _sizes_exist(self) -> Config:
+    def _sections_agree(self) -> Config:
         wrong = [
             f"{name}.size = {size}"
             for name, size in (("generate", self.generate.size), ("embed", self.embed.size))
@@ -295,6 +295,8 @@ class Config(Section):
         ]
         if wrong:
             raise ValueError(f"{' and '.join(wrong)}: must be one of letterbox.sizes = {list(self.letterbox.sizes)}")
+        if self.head.preset == "tokens" and not self.embed.tokens:
+            raise ValueError("head.preset = tokens: needs embed.tokens, or set head.preset=pooled")
         return self
 
     @property

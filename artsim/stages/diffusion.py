@@ -15,7 +15,8 @@ from diffusers import AutoModel, StableDiffusionXLImg2ImgPipeline
 from diffusers.utils import is_accelerate_available
 
 from artsim import checkpoints
-from artsim.config import GenerateConfig, ModelConfig
+from artsim.config import GenerateConfig
+from artsim.stages.vision import DEVICE, dtype_of
 
 Text = tuple[torch.Tensor, torch.Tensor]
 """A prompt as the UNet reads it: hidden states (1, N, D) and the pooled embedding (1, D)."""
@@ -32,8 +33,7 @@ class Refiner:
 
     def __init__(self, config: GenerateConfig) -> None:
         self.config = config
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.dtype = _dtype(config.model, self.device)
+        self.device, self.dtype = DEVICE, dtype_of(config.model)
         self.pipe = _load(config, self.dtype)
         self.pipe.to(self.device)
         self.pipe.set_progress_bar_config(disable=True)
@@ -102,13 +102,6 @@ class Refiner:
         dtype = torch.float32 if precise else self.dtype
         torch.nn.Module.to(self.pipe.vae, dtype)  # diffusers' own `to` writes a warning each time
         return dtype
-
-
-def _dtype(model: ModelConfig, device: torch.device) -> torch.dtype:
-    if model.dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    found: torch.dtype = getattr(torch, model.dtype)
-    return found
 
 
 def _load(config: GenerateConfig, dtype: torch.dtype) -> Any:

@@ -74,7 +74,8 @@ def test_a_command_s_root_is_absolute_and_taken_as_it_is_typed(
 
 def test_values_have_the_types_of_their_settings() -> None:
     settings = ["letterbox.sizes=[64, 96]", "generate.size=96", "embed.size=64", "embed.tokens=no", "training.lr=1e-3"]
-    config = load_config(None, [*settings, "training.weight_decay=0", "triplets.tiers=[any, original]"])
+    settings += ["training.weight_decay=0", "triplets.tiers=[any, original]", "head.preset=pooled"]
+    config = load_config(None, settings)
     assert config.letterbox.sizes == (64, 96)
     assert config.embed.tokens is False
     assert (config.training.lr, config.training.weight_decay) == (0.001, 0.0)
@@ -155,6 +156,11 @@ def test_settings_are_frozen() -> None:
         name = next(iter(type(section).model_fields))
         with pytest.raises(ValidationError, match="frozen"):
             setattr(section, name, getattr(section, name))
+
+
+def test_a_head_over_tokens_needs_tokens() -> None:
+    assert mistakes(None, "embed.tokens=no") == ["head.preset = tokens: needs embed.tokens, or set head.preset=pooled"]
+    assert load_config(None, ["embed.tokens=no", "head.preset=pooled"]).embed.tokens is False
 
 
 def test_what_a_model_cannot_work_with_is_told_before_it_is_loaded() -> None:
