@@ -45,6 +45,7 @@ def epochs(output: str) -> set[tuple[str, int]]:
     return {(pid, int(epoch)) for pid, epoch in re.findall(r"pid=(\d+)\)\S* epoch (\d+):", output)}
 
 
+@pytest.mark.slow
 def test_a_killed_driver_goes_on_where_it_was(whole: tuple[Path, str], unharmed: list[dict[str, float]]) -> None:
     settings = ("training.name=killed-driver", *SETTINGS)
     process = job("train", whole[0], *settings)
