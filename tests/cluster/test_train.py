@@ -79,5 +79,5 @@ def test_the_same_settings_are_trained_once_and_others_are_refused(
     process = job("train", whole[0], "training.name=unharmed", *SETTINGS, "training.lr=0.5")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "training.lr: 0.0001 before, 0.5 now" in output
+    assert "training.lr: 3e-05 before, 0.5 now" in output
     assert len(output.strip().splitlines()) == 1

@@ -46,7 +46,9 @@ def test_a_folder_is_pinned_by_what_it_holds(tmp_path: Path) -> None:
     changed = pin(model(first)).revision
     (first / "tokenizer.json").write_text("{}")
     assert len({before.revision, changed, pin(model(first)).revision}) == 3
-    assert fetch(before) == first
+    with pytest.raises(CheckpointError, match="does not hold the files that it held when it was pinned"):
+        fetch(before)
+    assert fetch(pin(model(first))) == first
 
 
 def test_the_end_of_a_large_file_counts(tmp_path: Path) -> None:
