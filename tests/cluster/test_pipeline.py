@@ -97,6 +97,7 @@ def test_rows_are_not_blamed_where_every_worker_is_lost(tmp_path: Path) -> None:
     assert status(str(tmp_path))["tables"]["captions"]["quarantined"] == {}
 
 
+@pytest.mark.slow
 def test_rows_are_not_blamed_where_no_worker_starts(tmp_path: Path) -> None:
     listing(tmp_path, ["one", "two"])
     with pytest.raises(TableError, match=r"a worker of Shout does not start \(OSError: no weights here\)"):

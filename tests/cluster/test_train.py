@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster.programs import job, run
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 NUM_EPOCHS = 6
 SETTINGS = (f"training.num_epochs={NUM_EPOCHS}", "training.patience=99")
@@ -45,7 +45,6 @@ def epochs(output: str) -> set[tuple[str, int]]:
     return {(pid, int(epoch)) for pid, epoch in re.findall(r"pid=(\d+)\)\S* epoch (\d+):", output)}
 
 
-@pytest.mark.slow
 def test_a_killed_driver_goes_on_where_it_was(whole: tuple[Path, str], unharmed: list[dict[str, float]]) -> None:
     settings = ("training.name=killed-driver", *SETTINGS)
     process = job("train", whole[0], *settings)
@@ -58,7 +57,6 @@ def test_a_killed_driver_goes_on_where_it_was(whole: tuple[Path, str], unharmed:
     assert curve(whole[0], "killed-driver") == unharmed
 
 
-@pytest.mark.slow
 def test_a_killed_worker_is_replaced(whole: tuple[Path, str], unharmed: list[dict[str, float]]) -> None:
     process = job("train", whole[0], "training.name=killed-worker", *SETTINGS)
     lines = read_until(process, 3)
