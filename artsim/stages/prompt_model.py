@@ -5,15 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from transformers import AutoTokenizer, CLIPTokenizer
-from vllm import LLM, SamplingParams
-from vllm.exceptions import VLLMServerError
-from vllm.outputs import CompletionOutput
-from vllm.sampling_params import StructuredOutputsParams
 
 from artsim.checkpoints import CheckpointError, fetch
 from artsim.config import ModelConfig, PromptConfig
@@ -21,6 +17,11 @@ from artsim.prompts import approach_of, shorten, split_clauses
 from artsim.schemas import Batch, row_seed
 from artsim.stages import EngineError
 from artsim.stages.prompt_rules import SCHEMA, AnswerError, conversation, read_answer, shorter
+
+# vLLM takes half a minute to import: the driver, which only names this stage, is spared it.
+if TYPE_CHECKING:
+    from vllm import LLM, SamplingParams
+    from vllm.outputs import CompletionOutput
 
 ASKED_TOKENS = 2048  # longest first question: rules, template and MAX_TOLD_BYTES, whatever the tokenizer
 STEP_TOKENS = 8192  # of prompts that start in one step of the engine
@@ -90,6 +91,8 @@ class WritePromptWithModel:
         """What the model answers to each conversation, in one call. Raises EngineError."""
         if not asked:
             return {}
+        from vllm.exceptions import VLLMServerError
+
         sampling = [self._sampling(rows[at], what) for at in asked]
         try:
             outputs = self._llm.chat(list(asked.values()), sampling, use_tqdm=False)
@@ -100,6 +103,9 @@ class WritePromptWithModel:
         return {at: _read(output.outputs[0], asked[at], rows[at]) for at, output in answers}
 
     def _sampling(self, row: Row, what: str) -> SamplingParams:
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
         config = self._config
         return SamplingParams(
             temperature=config.temperature,
@@ -144,6 +150,8 @@ def _image_tokenizer(model: ModelConfig) -> CLIPTokenizer:
 def engine(config: PromptConfig) -> LLM:
     """vLLM in this very process: nothing that could be orphaned, or die alone."""
     os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_NO_USAGE_STATS="1")
+    from vllm import LLM
+
     logging.getLogger("vllm").setLevel(logging.WARNING)
     folder, on_gpu = fetch(config.model), torch.cuda.is_available()
     if AutoTokenizer.from_pretrained(folder).chat_template is None:
