@@ -96,8 +96,10 @@ def test_every_job_runs_on_a_cluster(
     assert f"{tmp_path}/models/a70/report.html" in output
     assert (tmp_path / "models/a70/report.html").exists()
     assert f"captions: {NUM_PAINTINGS} rows" in output
-    tables = status(str(whole[0]))["tables"]
-    assert {name: contents(tmp_path, name) for name in tables} == {name: contents(whole[0], name) for name in tables}
+    for name in status(str(whole[0]))["tables"]:
+        # The inputs of splits and triplets are whole tables, parts and all: only the rows must be the same.
+        here, there = ({key: row for key, (_, row) in contents(root, name).items()} for root in (whole[0], tmp_path))
+        assert here == there, name
 
 
 def test_a_relative_root_is_refused_on_a_cluster() -> None:
