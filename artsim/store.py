@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.dataset as pads
+import pyarrow.fs as pafs
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
@@ -84,6 +85,15 @@ class Store:
                 fs.rm(path, recursive=True)
             except FileNotFoundError:
                 continue
+
+    def arrow(self) -> tuple[str, pafs.FileSystem]:
+        """The folder as Arrow's file systems take it: a path, and the file system that the rest of this class uses.
+
+        Arrow's own client of S3 makes a folder by an empty object of its name, which not every server takes.
+        """
+        fs, path = self._at("")
+        local = isinstance(fs, LocalFileSystem)
+        return path, pafs.LocalFileSystem() if local else pafs.PyFileSystem(pafs.FSSpecHandler(fs))
 
     def dataset(self, names: Sequence[str]) -> pads.Dataset:
         """Some Parquet files of one schema as an Arrow dataset."""

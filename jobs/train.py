@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     pipeline.connect()
     training = config.training
+    path, filesystem = Store(f"{run.folder}/checkpoints").arrow()
     trainer = TorchTrainer(
         train_loop,
         train_loop_config={"config": config, "info": run.info, **_load(config)},
@@ -45,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         ),
         run_config=RunConfig(
             name=run.name,
-            storage_path=f"{run.folder}/checkpoints",
+            storage_path=path,
+            storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=training.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
