@@ -4,6 +4,7 @@ python jobs/train.py root=runs/wikiart [split.configuration=b80 head.preset=pool
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,14 @@ import numpy as np
 import ray
 import ray.train
 import torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import (
+    Checkpoint,
+    CheckpointConfig,
+    CheckpointConsistencyMode,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+)
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 
 from artsim import models, pipeline
@@ -33,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if run.is_trained:
         print(f"models/{config.model_name}: trained already", flush=True)
         return
+    # Ray Train takes one report of a worker at each look at it, every 2 s by default: more than an epoch takes here.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # or what a worker prints is shown twice
     pipeline.connect()
     training = config.training
     path, filesystem = Store(f"{run.folder}/checkpoints").arrow()
@@ -108,6 +119,8 @@ def _report(folder: Path, state: loop.TrainingState, info: dict[str, Any] | None
     if info is not None:
         save_model(folder / "best", state.head, info | {"epoch": state.epoch})
     ray.train.report(figures, checkpoint=Checkpoint.from_directory(folder))
+    # The controller notes reports later than they are made: were this process to die first, the epoch would be lost.
+    ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
     print(
         f"epoch {state.epoch}: loss {figures['loss']:.4f}, validation loss {figures['val_loss']:.4f}, "
         f"validation triplet accuracy {figures['val_triplet_accuracy']:.3f}",
