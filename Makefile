@@ -7,7 +7,7 @@ PYTEST = .venv/bin/python -m pytest -q
 MODEL = $(OUT)/models/a70
 EXAMPLE = $(MODEL)/examples
 
-.PHONY: demo test test-full format clean
+.PHONY: demo test lint unit test-full format clean
 
 demo: .venv/.local
 	@test "$(DATA)" != "$(OUT)/gallery" || .venv/bin/python jobs/gallery.py "root=$(OUT)"
@@ -19,15 +19,21 @@ demo: .venv/.local
 	@echo "$(abspath $(MODEL))"
 
 test: .venv/.cpu
+	@$(MAKE) --no-print-directory -j2 lint unit
+	$(PYTEST) -m "not slow" tests/cluster
+	$(PYTEST) -m "not slow" tests/models
+
+lint: .venv/.cpu
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	$(PYTEST) -m "not slow and not models"
-	$(PYTEST) -m "not slow and models"
+
+unit: .venv/.cpu
+	$(PYTEST) tests/unit
 
 test-full: .venv/.cpu
-	$(PYTEST) -m "slow and not models"
-	$(PYTEST) -m "slow and models"
+	$(PYTEST) -m slow tests/cluster
+	$(PYTEST) -m slow tests/models
 
 format: .venv/.cpu
 	.venv/bin/ruff format .

@@ -9,7 +9,7 @@ import torch
 
 from jobs import bench
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("cluster")]
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,8 @@ def check(report: dict[str, Any]) -> None:
         assert run["ratio"] == pytest.approx(run["ours"] / run["reference"], rel=2e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
 def test_resize_writes_the_same_squares_on_both_sides(capsys: pytest.CaptureFixture[str]) -> None:
     own = ["num_paintings=5", "copies=2", "num_runs=1"]
     sizes = ["letterbox.sizes=[96, 64]", "generate.size=64", "embed.size=64"]

@@ -153,6 +153,16 @@ def test_tables_checkpoints_and_models_live_on_an_object_store(
 
 
 @pytest.mark.s3
+def test_a_table_lives_on_an_object_store(s3: dict[str, str], paintings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "jobs/ingest.py", "root=s3://art/ingested", f"source.uri={paintings}", *SMALL]
+    subprocess.run([*command, "max_failure_rate=0.1"], cwd=REPOSITORY, capture_output=True, timeout=100, check=True)
+    table = status("s3://art/ingested")["tables"]["artworks"]
+    assert (table["done"], table["quarantined"]) == (NUM_PAINTINGS, {"not_an_image": 1})
+
+
+@pytest.mark.s3
 def test_a_bucket_that_is_not_there_is_one_sentence(s3: dict[str, str], paintings: Path) -> None:
     command = [sys.executable, "jobs/ingest.py", "root=s3://nobodys-bucket/root", f"source.uri={paintings}"]
     found = subprocess.run(command, cwd=REPOSITORY, env=os.environ | s3, capture_output=True, text=True, check=False)

@@ -56,15 +56,16 @@ def test_a_second_run_finds_nothing_to_do(whole: tuple[Path, str], paintings: Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "table"), [("resize", "resized"), pytest.param("generate", "generated", marks=pytest.mark.slow)]
+    ("name", "table", "parts_at_kill"),
+    [("resize", "resized", (2,)), pytest.param("generate", "generated", (1, 3), marks=pytest.mark.slow)],
 )
-def test_a_job_that_was_killed_twice_ends_as_if_it_never_was(
-    name: str, table: str, whole: tuple[Path, str], paintings: Path, tmp_path: Path
+def test_a_job_that_was_killed_ends_as_if_it_never_was(
+    name: str, table: str, parts_at_kill: tuple[int, ...], whole: tuple[Path, str], tmp_path: Path
 ) -> None:
     subprocess.run(["cp", "-r", f"{whole[0]}/.", tmp_path], check=True)
     expected = contents(tmp_path, table)
     subprocess.run(["rm", "-r", tmp_path / table], check=True)
-    for num_parts in (1, 3):
+    for num_parts in parts_at_kill:
         process = job(name, tmp_path)
         try:
             for _ in part_counts(tmp_path / table, num_parts, process):
@@ -136,7 +137,10 @@ def test_compare_and_status_answer_programs(whole: tuple[Path, str]) -> None:
     assert shown["tables"]["resized"]["done"] == NUM_PAINTINGS
 
 
-@pytest.mark.parametrize("broken", ["missing", "config.json", "model.safetensors"])
+@pytest.mark.parametrize(
+    "broken",
+    ["config.json", *(pytest.param(name, marks=pytest.mark.slow) for name in ("missing", "model.safetensors"))],
+)
 def test_a_broken_model_folder_is_one_sentence(broken: str, whole: tuple[Path, str], tmp_path: Path) -> None:
     model = whole[0] / "models/a70"
     for name in ("config.json", "model.safetensors"):
@@ -150,6 +154,7 @@ def test_a_broken_model_folder_is_one_sentence(broken: str, whole: tuple[Path, s
     assert len(failed.value.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_pairs_that_exist_need_no_generation(whole: tuple[Path, str], paintings: Path, tmp_path: Path) -> None:
     pictures = sorted(path.relative_to(paintings) for path in paintings.glob("*/*_*.jpg"))
     originals = [path for path in pictures if path.name != "nobody_words.jpg"]
@@ -175,12 +180,3 @@ def test_a_plan_counts_what_a_run_would_make_and_leaves_nothing(paintings: Path,
     assert rows["generated"] == rows["prompts"] == rows["generated_embeddings"] == "40"
     assert "20 paintings: " in output
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("_plan")]
-
-
-def test_a_stage_that_no_machine_holds_is_refused_before_it_starts(whole: tuple[Path, str], tmp_path: Path) -> None:
-    subprocess.run(["cp", "-r", f"{whole[0]}/.", tmp_path], check=True)
-    subprocess.run(["rm", "-r", tmp_path / "captions"], check=True)
-    process = job("caption", tmp_path, "caption.workers.num_gpus=3")
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "captions: a worker needs 1 CPUs and 3 GPUs, and no machine has them" in output

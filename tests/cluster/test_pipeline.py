@@ -130,6 +130,13 @@ def test_a_defect_of_the_stage_ends_the_job_with_its_own_error(tmp_path: Path) -
         run(step(), command(tmp_path))
 
 
+def test_a_stage_that_no_machine_holds_is_refused_before_it_starts(tmp_path: Path) -> None:
+    listing(tmp_path, ["one"])
+    large = replace(step(), workers=Workers(num_gpus=3))
+    with pytest.raises(TableError, match=r"captions: a worker needs 1 CPUs and 3 GPUs, and no machine has them"):
+        run(large, command(tmp_path))
+
+
 def test_other_settings_are_refused_until_overwritten(tmp_path: Path) -> None:
     listing(tmp_path, ["one", "two"])
     run(step(quality=95), command(tmp_path))
