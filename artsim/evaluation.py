@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from artsim.cache import Key, load_bucket, locate
 from artsim.config import LEVELS, TIERS
 from artsim.images import crop_box, decode_jpeg, encode_jpeg
-from artsim.metrics import recall_at_k, summary
+from artsim.metrics import bootstrap_interval, match_ranks, recall_at_k, summary, wins
 from artsim.report import Example
 from artsim.resume import Input
 from artsim.schemas import bucket_of
@@ -89,14 +89,17 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 class Scored:
-    """Every triplet of val and test with its similarities by each scorer."""
+    """Every triplet of val and test with its similarities by each scorer; `group_of` paintings, their artist mostly."""
 
-    def __init__(self, triplets: pa.Table, vectors: Vectors) -> None:
+    def __init__(self, triplets: pa.Table, vectors: Vectors, group_of: Mapping[str, str]) -> None:
         evaluated = triplets.filter(pc.is_in(triplets["split"], value_set=pa.array(SPLITS)))
         self.rows, self.pairs = locate(evaluated, vectors.row_of)
         self.vectors = vectors
         self._columns = {name: np.array(self.rows[name].to_pylist()) for name in ("split", "level", "tier")}
         self.has_negative = self.pairs.negative >= 0
+        groups = [group_of[painting] for painting in self.rows["id"].to_pylist()]
+        self.groups = np.unique(np.array(groups, str), return_inverse=True)[1]
+        """of each triplet's painting, (n,) numbers"""
 
     def where(self, **wanted: str) -> np.ndarray:
         """Row numbers of the triplets of a split, level or tier, those without a negative too."""
@@ -119,7 +122,9 @@ def figures(scored: Scored) -> list[dict[str, Any]]:
         if not len(there):
             continue
         counts = {"split": split, "level": level, "tier": tier, "n": len(there), "missing": len(rows) - len(there)}
-        found += [{"scorer": name, **counts, **summary(*scored.similarities(name, there))} for name in SCORERS]
+        similarities = {name: scored.similarities(name, there) for name in SCORERS}
+        intervals = _intervals({name: wins(*pair) for name, pair in similarities.items()}, scored.groups[there])
+        found += [{"scorer": name, **counts, **summary(*similarities[name]), **intervals[name]} for name in SCORERS]
     return found
 
 
@@ -128,15 +133,29 @@ def recalls(scored: Scored) -> list[dict[str, Any]]:
     found = []
     for split, level in itertools.product(SPLITS, LEVELS):
         rows = scored.where(split=split, level=level)
-        pairs = np.unique(np.stack([scored.pairs.positive[rows], scored.pairs.anchor[rows]]), axis=1)
-        gallery, targets = np.unique(pairs[1], return_inverse=True)
+        pairs = np.stack([scored.pairs.positive[rows], scored.pairs.anchor[rows], scored.groups[rows]])
+        version, painting, groups = np.unique(pairs, axis=1)
+        gallery, targets = np.unique(painting, return_inverse=True)
         if not len(gallery):
             continue
+        ranks = {
+            name: match_ranks(vectors[version], vectors[gallery], targets)
+            for name, vectors in scored.vectors.by_scorer.items()
+        }
+        intervals = _intervals({name: found <= 1 for name, found in ranks.items()}, groups)
         for name in SCORERS:
-            vectors = scored.vectors.by_scorer[name]
-            recall = recall_at_k(vectors[pairs[0]], vectors[gallery], KS, targets)
-            counts = {"split": split, "level": level, "n": pairs.shape[1], "gallery": len(gallery)}
-            found.append({"scorer": name, **counts, "recall": {str(k): share for k, share in recall.items()}})
+            recall = {str(k): share for k, share in recall_at_k(ranks[name], KS).items()}
+            counts = {"split": split, "level": level, "n": len(version), "gallery": len(gallery)}
+            found.append({"scorer": name, **counts, "recall": recall, **intervals[name]})
+    return found
+
+
+def _intervals(hits: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[str, dict[str, Any]]:
+    """By scorer: the 95% interval of its share of hits (n,), and of what the head gains on it, row by row."""
+    found: dict[str, dict[str, Any]] = {name: {"interval": bootstrap_interval(hits[name], groups)} for name in SCORERS}
+    for name in SCORERS[1:]:
+        gain = hits["model"].astype(float) - hits[name]
+        found[name] |= {"head_gain": float(gain.mean()), "head_gain_interval": bootstrap_interval(gain, groups)}
     return found
 
 

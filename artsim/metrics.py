@@ -18,7 +18,12 @@ def triplet_accuracy(positive: Floats, negative: Floats) -> float:
     positive, negative = _similarities(positive, negative)
     if len(positive) != len(negative):
         raise ValueError(f"{len(positive)} positive and {len(negative)} negative similarities: triplets need as many")
-    return float(np.mean(np.sign(positive - negative) + 1) / 2)
+    return float(np.mean(wins(positive, negative)))
+
+
+def wins(positive: Floats, negative: Floats) -> Floats:
+    """Of each triplet (n,): 1 where the positive is the more similar one, 0 where the negative is, 0.5 for a tie."""
+    return np.asarray((np.sign(np.asarray(positive, float) - np.asarray(negative, float)) + 1) / 2)
 
 
 def auc(positive: Floats, negative: Floats) -> float:
@@ -32,13 +37,13 @@ def auc(positive: Floats, negative: Floats) -> float:
     return float(below.sum() / (2 * len(positive) * len(negative)))
 
 
-def recall_at_k(
-    queries: Floats, gallery: Floats, ks: Sequence[int], targets: NDArray[np.integer] | None = None, chunk: int = 512
-) -> dict[int, float]:
-    """Share of the queries whose match is among the k most similar rows of the gallery, for each k.
+def match_ranks(
+    queries: Floats, gallery: Floats, targets: NDArray[np.integer] | None = None, chunk: int = 512
+) -> NDArray[np.int64]:
+    """Rank (Q,) of each query's match among the rows of the gallery, from 1; rows as similar as the match go before it.
 
     queries (Q, D) and gallery (G, D) are of length 1; targets (Q,) are the rows of the matches, by default the same
-    row. Rows as similar as the match go before it, so equal embeddings recall nothing. Holds chunk x G similarities.
+    row. Holds chunk x G similarities.
     """
     targets = np.arange(len(queries)) if targets is None else targets
     if len(queries) == 0 or len(targets) != len(queries) or targets.max() >= len(gallery):
@@ -49,7 +54,26 @@ def recall_at_k(
         similarity = queries[rows] @ gallery.T
         matches = np.take_along_axis(similarity, targets[rows, None], axis=1)
         ranks[rows] = np.count_nonzero(similarity >= matches, axis=1)
+    return ranks
+
+
+def recall_at_k(ranks: NDArray[np.integer], ks: Sequence[int]) -> dict[int, float]:
+    """Share of the queries whose match_ranks is k or better, for each k; equal embeddings recall nothing."""
     return {k: float(np.mean(ranks <= k)) for k in ks}
+
+
+def bootstrap_interval(values: Floats, groups: NDArray[np.integer], num_draws: int = 2000) -> tuple[float, float]:
+    """95% interval of the mean of values (n,) whose groups (n,) are drawn whole, with replacement.
+
+    Rows of one artist are alike, so that they are no independent draws (percentiles of a cluster bootstrap: Davison &
+    Hinkley 1997, section 3.8). The same groups are drawn whatever the values, and again in each call. One group alone
+    gives an interval without width: it says nothing of others.
+    """
+    _, member = np.unique(groups, return_inverse=True)
+    sizes, sums = np.bincount(member), np.bincount(member, weights=values)
+    draws = np.random.default_rng(0).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), num_draws)
+    low, high = np.percentile(draws @ sums / (draws @ sizes), (2.5, 97.5))
+    return float(low), float(high)
 
 
 def summary(positive: Floats, negative: Floats) -> dict[str, float]:

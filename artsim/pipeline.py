@@ -97,7 +97,7 @@ def run(step: Step, command: Command) -> Summary:
     if manifest is None or command.retry_quarantine or not work.is_current(manifest):
         connect()
         # A cluster may still grow; one machine does not, and would wait for ever.
-        if "RAY_ADDRESS" not in os.environ and (short := shortage(step)):
+        if "RAY_ADDRESS" not in os.environ and (short := shortage(step.table, step.workers)):
             raise TableError(short)
         new_rows = _fill(step, work, config, command.retry_quarantine)
         manifest = _settle(work, config)
@@ -271,17 +271,22 @@ def num_workers(workers: Workers) -> int:
     return workers.num_workers or max(1, int(min(held, default=1)))
 
 
-def shortage(step: Step) -> str | None:
-    """Why no machine of the cluster can hold one worker of a step: one sentence, or None where one can."""
-    wanted = {"CPU": step.workers.num_cpus, "GPU": step.workers.num_gpus}
+def shortage(table: str, workers: Workers, at_once: int = 1) -> str | None:
+    """Why the machines of the cluster cannot hold `at_once` workers of a table: one sentence, or None if they can."""
+    wanted = {"CPU": workers.num_cpus, "GPU": workers.num_gpus}
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if any(all(machine.get(name, 0) >= count for name, count in wanted.items()) for machine in machines):
+    held = [
+        min((int(machine.get(name, 0) / count) for name, count in wanted.items() if count), default=at_once)
+        for machine in machines
+    ]
+    if sum(held) >= at_once:
         return None
     largest = max(machines, key=lambda machine: (machine.get("GPU", 0), machine.get("CPU", 0)))
+    needs = f"{table}: a worker needs {wanted['CPU']:g} CPUs and {wanted['GPU']:g} GPUs"
+    who = "no machine has them" if not sum(held) else f"of the {at_once} that work together {sum(held)} find a place"
     return (
-        f"{step.table}: a worker needs {wanted['CPU']:g} CPUs and {wanted['GPU']:g} GPUs, and no machine has them (the "
-        f"largest has {largest.get('CPU', 0):g} and {largest.get('GPU', 0):g}): set num_cpus and num_gpus of its "
-        "workers, or add a machine"
+        f"{needs}, and {who} (the largest machine has {largest.get('CPU', 0):g} and {largest.get('GPU', 0):g}): set "
+        "num_workers, num_cpus and GPUs, or add a machine"
     )
 
 

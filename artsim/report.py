@@ -269,14 +269,18 @@ def _plots(evaluation: Evaluation, lines: Sequence[Line]) -> dict[str, list[Mark
 
 
 def _tier_plot(level: str, rows: Sequence[Mapping[str, Any]], thesis: float | None) -> Markup:
-    """Triplet accuracy of each scorer on the test split, tier by tier; the thesis's figure beside its own tier."""
+    """Triplet accuracy of each scorer on the test split with its 95% interval, tier by tier; the thesis's figure
+    beside its own tier.
+    """
     rows = [row for row in rows if row["split"] == "test" and row["level"] == level]
     tiers = list(dict.fromkeys(row["tier"] for row in rows))
-    figure, axes = _axes(height=2.9)
-    for scorer, marker in reversed(MARKERS.items()):
+    figure, axes = _axes(height=3.2)
+    for shift, (scorer, marker) in zip((0.22, 0, -0.22), reversed(MARKERS.items()), strict=True):
         found = [row for row in rows if row["scorer"] == scorer and row["triplet_accuracy"] is not None]
-        places = [tiers.index(row["tier"]) for row in found]
+        places = [tiers.index(row["tier"]) + shift for row in found]
         values = [row["triplet_accuracy"] for row in found]
+        for place, row in zip(places, found, strict=True):
+            axes.plot(row["interval"], (place, place), "-", color=COLOURS[scorer], linewidth=1.5)
         size = 9 if scorer == "model" else 6.5
         axes.plot(values, places, marker, color=COLOURS[scorer], markersize=size, label=SCORERS[scorer], clip_on=False)
     if thesis is not None and "original" in tiers:

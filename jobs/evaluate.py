@@ -54,13 +54,15 @@ def _trained(command: Command) -> tuple[models.Run, Store]:
 def _evaluate(config: Config, run: models.Run) -> Evaluation:
     num_buckets = open_root(config.root)
     splits = Table(config.root, f"splits/{config.split.configuration}", num_buckets).read_all(("id", "group", "split"))
-    split_of = dict(zip(splits["id"].to_pylist(), splits["split"].to_pylist(), strict=True))
+    split_of, group_of = (
+        dict(zip(splits["id"].to_pylist(), splits[name].to_pylist(), strict=True)) for name in ("split", "group")
+    )
     with models.fetch(run.folder) as folder:
         head, info = load_model(folder)
     shared = [ray.put(value) for value in (inputs_of(config, num_buckets), head, split_of)]
     embed: Any = ray.remote(num_cpus=1)(evaluation.embed_bucket)
     vectors = evaluation.join(ray.get([embed.remote(*shared, bucket) for bucket in range(num_buckets)]))
-    scored = evaluation.Scored(read_triplets(config, num_buckets), vectors)
+    scored = evaluation.Scored(read_triplets(config, num_buckets), vectors, group_of)
     pictures = {name: Table(config.root, name, num_buckets) for name in ("resized", "generated", "prompts")}
     chosen = evaluation.choose(scored, NUM_EXAMPLES, config.seed)
     store, status = Store(run.folder), tables.status(config.root)["tables"]

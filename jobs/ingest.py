@@ -7,19 +7,17 @@ from collections.abc import Sequence
 
 from artsim import pipeline
 from artsim.command import parse_command
+from artsim.config import Config
 from artsim.resume import replace
 from artsim.sources import list_source
 from artsim.stages.measure import Measure
 from artsim.tables import Table, create_root
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    command = parse_command(argv, __doc__)
-    config = command.config
-    rows = list_source(config.source)
-    replace(Table(config.root, "_listing", create_root(config.root, config.num_buckets)), rows)
+def step_of(config: Config) -> pipeline.Step:
+    """What fills `artworks` from the list of the source's files."""
     columns = ("uri", "genre", "artist", "title", "subset")
-    step = pipeline.Step(
+    return pipeline.Step(
         table="artworks",
         stage=Measure,
         arguments=(config.source.max_pixels,),
@@ -28,7 +26,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         workers=config.source.workers,
         fetch_bytes=config.source.max_bytes,
     )
-    pipeline.run(step, command)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    config = command.config
+    rows = list_source(config.source)
+    replace(Table(config.root, "_listing", create_root(config.root, config.num_buckets)), rows)
+    pipeline.run(step_of(config), command)
 
 
 if __name__ == "__main__":

@@ -8,25 +8,28 @@ a worker with the resources that the settings give it; loading its model does no
 
 import io
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import ray
 
 from artsim import UserError, pipeline
+from artsim.cache import inputs_of
+from artsim.checkpoints import has_text_tower
 from artsim.command import Command, parse_command
 from artsim.config import Config
-from artsim.resume import Work
+from artsim.planning import COPIES_OF_WEIGHTS, HEADER, HeadRates, Plan, duration, head_rates, size, stage_rate
 from artsim.sources import list_source
-from artsim.step import Step, read_batch
+from artsim.step import Step
 from artsim.store import Store
-from jobs import caption, embed, generate, ingest, prompt, resize
+from jobs import caption, embed, generate, ingest, prompt, resize, split, train, triplets
 
-STEPS: tuple[tuple[Callable[[Config], Step], str, str], ...] = (
+Make = tuple[Callable[[Config], Step], str, str]
+"""What makes a step, its section of the settings, and the table if the section has a choice."""
+STEPS: tuple[Make, ...] = (
+    (ingest.step_of, "source", ""),
     (resize.step_of, "letterbox", ""),
     (caption.step_of, "caption", "captions"),
     (prompt.step_of, "prompt", ""),
@@ -35,50 +38,35 @@ STEPS: tuple[tuple[Callable[[Config], Step], str, str], ...] = (
     (embed.step_of, "embed", "embeddings"),
     (embed.step_of, "embed", "generated_embeddings"),
 )
-"""What makes a step, its section of the settings, and the table if the section has a choice."""
-
-
-class Plan(NamedTuple):
-    """What one stage will take."""
-
-    table: str
-    rows: int
-    rows_per_s: float
-    """of one worker"""
-    num_workers: int
-    num_gpus: float
-    """of one worker"""
-    gigabytes: float
-
-    @property
-    def hours(self) -> float:
-        """How long the stage takes with all its workers."""
-        return self.rows / self.rows_per_s / self.num_workers / 3600
-
-    def __str__(self) -> str:
-        work = f"{self.hours * self.num_workers * (self.num_gpus or 1):.1f} {'GPU' if self.num_gpus else 'worker'}-h"
-        return (
-            f"{self.table:<22}{self.rows:>10,}{self.rows_per_s:>12.2f}{work:>18}{self.num_workers:>9}"
-            f"{self.hours:>9.1f} h{self.gigabytes:>9.1f} GB"
-        )
+OF_CAPTIONS: tuple[Make, ...] = (
+    (embed.step_of, "embed", "caption_embeddings"),
+    (embed.step_of, "embed", "generated_caption_embeddings"),
+)
+OF_WHOLE_TABLES: tuple[Make, ...] = ((split.step_of, "split", ""), (triplets.step_of, "triplets", ""))
+"""Steps that cannot be told before the tables that they read are there."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     command = parse_command(argv, __doc__)
+    config = command.config
     pipeline.connect()
-    steps = [_step(command.config, *each) for each in STEPS]
-    if short := [message for step in steps if (message := pipeline.shortage(step))]:
+    steps = STEPS + (OF_CAPTIONS if has_text_tower(config.embed.model) else ())
+    shortages = [pipeline.shortage(step.table, step.workers) for step in (_step(config, *each) for each in steps)]
+    if short := [message for message in (*shortages, train.shortage(config)) if message]:
         raise UserError("\n".join(short))
-    num_paintings = len(list_source(command.config.source))  # source.limit included
-    print(f"{'table':<22}{'rows':>10}{'rows/s each':>12}{'work':>18}{'workers':>9}{'time':>11}{'storage':>12}")
-    plans = []
-    with _sample(command.config, [*(sys.argv[1:] if argv is None else argv)]) as sample:
-        for each in STEPS:
-            scale = num_paintings / min(num_paintings, sample.config.plan.num_paintings)
+    num_paintings = len(list_source(config.source))  # source.limit included
+    scale = num_paintings / min(num_paintings, config.plan.num_paintings)
+    print(HEADER)
+    plans: list[Plan] = []
+    with _sample(config, [*(sys.argv[1:] if argv is None else argv)]) as sample:
+        for each in steps + OF_WHOLE_TABLES:
             plans.append(_plan(_step(sample.config, *each), sample, scale))
             print(plans[-1], flush=True)
+        for plan in _training(sample.config, {plan.table: plan.rows for plan in plans}):
+            plans.append(plan)
+            print(plan, flush=True)
     hours, gigabytes = sum(plan.hours for plan in plans), sum(plan.gigabytes for plan in plans)
-    print(f"{num_paintings:,} paintings: {hours:.1f} h one stage after the other, {gigabytes:.1f} GB")
+    print(f"{num_paintings:,} paintings: {duration(hours)} one stage after the other, {size(gigabytes)}")
 
 
 def _step(config: Config, step_of: Callable[[Config], Step], section: str, table: str) -> Step:
@@ -106,31 +94,38 @@ def _plan(step: Step, sample: Command, scale: float) -> Plan:
     """Fill a step's table for the sample, then time its stage on the same rows once more; scale is of the rows."""
     with redirect_stdout(io.StringIO()):
         summary = pipeline.run(step, sample)
-    # max_calls: its process ends with the task and leaves the card to the next stage.
-    options: Any = {"num_cpus": step.workers.num_cpus, "num_gpus": step.workers.num_gpus, "max_calls": 1}
-    measure: Any = ray.remote(**options)(_rows_per_s)
     work, _ = pipeline.begin(step, sample)
     return Plan(
         table=step.table,
         rows=round((summary.rows + summary.quarantined) * scale),
-        rows_per_s=ray.get(measure.remote(step, work)),
+        rows_per_s=_measured(stage_rate, step.workers.num_cpus, step.workers.num_gpus, step, work),
         num_workers=pipeline.num_workers(step.workers),
         num_gpus=step.workers.num_gpus,
         gigabytes=work.table.store.num_bytes() * scale / 1e9,
     )
 
 
-def _rows_per_s(step: Step, work: Work) -> float:
-    """Rows per second of one worker whose model is loaded and warm, on as many rows as it takes at a time."""
-    batch = read_batch(step, work, bucket=0)
-    num_rows = len(batch["id"])
-    at = np.arange(max(num_rows, step.workers.micro_batch_size)) % num_rows
-    batch = {name: column[at] for name, column in batch.items()}
-    stage = step.stage(*step.arguments)
-    stage(batch)
-    began = time.perf_counter()
-    stage(batch)
-    return len(at) / (time.perf_counter() - began)
+def _measured(measure: Callable[..., Any], num_cpus: float, num_gpus: float, *arguments: Any) -> Any:
+    """What a measurement says in a worker with these resources."""
+    # max_calls: its process ends with the task and leaves the card to the next stage.
+    remote: Any = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, max_calls=1)(measure)
+    return ray.get(remote.remote(*arguments))
+
+
+def _training(config: Config, rows: dict[str, int]) -> tuple[Plan, Plan]:
+    """What training takes if no epoch is left out, and the evaluation of what was not trained on."""
+    training, inputs = config.training, inputs_of(config, num_buckets=1)
+    num_gpus, device = int(training.use_gpu), "cuda" if training.use_gpu else "cpu"
+    rates: HeadRates = _measured(head_rates, training.num_cpus, num_gpus, config, inputs, device)
+    share = config.split.shares["train"]
+    pairs = round(rows["generated"] * share) * training.num_epochs
+    gigabytes = COPIES_OF_WEIGHTS * rates.num_bytes / 1e9
+    pictures = round((rows["embeddings"] + rows["generated_embeddings"]) * (1 - share))
+    name = f"models/{config.model_name}"
+    return (
+        Plan(name, pairs, rates.pairs_per_s, training.num_workers, num_gpus, gigabytes),
+        Plan(f"{name}/report.html", pictures, rates.pictures_per_s, 1, num_gpus=0, gigabytes=0.0),
+    )
 
 
 if __name__ == "__main__":

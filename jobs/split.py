@@ -7,26 +7,28 @@ from collections.abc import Sequence
 
 from artsim import pipeline
 from artsim.command import parse_command
+from artsim.config import Config
 from artsim.tables import Table, open_root
 from artsim.triplets import AssignSplit, assign_groups
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    command = parse_command(argv, __doc__)
-    config = command.config
-    name = config.split.configuration
+def step_of(config: Config) -> pipeline.Step:
+    """What fills `splits/<name>`; `artworks` must be finished."""
     artworks = Table(config.root, "artworks", open_root(config.root)).read_all(("id", "artist"))
-    groups = assign_groups(artworks, config.split, config.seed)
-    step = pipeline.Step(
-        table=f"splits/{name}",
+    return pipeline.Step(
+        table=f"splits/{config.split.configuration}",
         stage=AssignSplit,
-        arguments=(config.split, groups),
+        arguments=(config.split, assign_groups(artworks, config.split, config.seed)),
         reads={"artworks": {"artist": "artist"}},
         settings={"split": config.split, "seed": config.seed},
         workers=config.split.workers,
         whole=True,
     )
-    pipeline.run(step, command)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    pipeline.run(step_of(command.config), command)
 
 
 if __name__ == "__main__":

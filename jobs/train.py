@@ -24,11 +24,11 @@ from ray.train import (
 )
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 
-from artsim import models, pipeline
+from artsim import UserError, models, pipeline
 from artsim import training as loop
 from artsim.cache import inputs_of, load_bucket, locate, read_triplets, triplets_to_train
 from artsim.command import parse_command
-from artsim.config import Config
+from artsim.config import Config, Workers
 from artsim.siamese import build_head, save_model
 from artsim.store import Store
 from artsim.tables import open_root
@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # or what a worker prints is shown twice
     pipeline.connect()
+    if "RAY_ADDRESS" not in os.environ and (short := shortage(config)):
+        raise UserError(short)
     training = config.training
     path, filesystem = Store(f"{run.folder}/checkpoints").arrow()
     trainer = TorchTrainer(
@@ -70,6 +72,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         Store(run.folder).write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history).encode())
         models.publish(Path(folder) / "best", run.folder)
     print(f"models/{config.model_name}: {len(history)} epochs, {run.folder}", flush=True)
+
+
+def shortage(config: Config) -> str | None:
+    """Why the cluster cannot hold all training processes at once, which they must be: one sentence, or None."""
+    training = config.training
+    workers = Workers(num_cpus=training.num_cpus, num_gpus=int(training.use_gpu))
+    return pipeline.shortage(f"models/{config.model_name}", workers, training.num_workers)
 
 
 def _load(config: Config) -> dict[str, Any]:

@@ -16,11 +16,10 @@ from artsim.tables import Table, open_root
 from artsim.triplets import Candidates, DrawNegatives, expand_tiers
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    command = parse_command(argv, __doc__)
-    config = command.config
+def step_of(config: Config) -> pipeline.Step:
+    """What fills `triplets/<name>`; `generated` and `splits/<name>` must be finished."""
     split = f"splits/{config.split.configuration}"
-    step = pipeline.Step(
+    return pipeline.Step(
         table=f"triplets/{config.split.configuration}",
         stage=DrawNegatives,
         arguments=(config.triplets, config.seed, _candidates(config, split)),
@@ -30,7 +29,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         workers=config.triplets.workers,
         whole=True,
     )
-    pipeline.run(step, command)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = parse_command(argv, __doc__)
+    pipeline.run(step_of(command.config), command)
 
 
 def _candidates(config: Config, split: str) -> Candidates:

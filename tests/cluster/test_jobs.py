@@ -176,7 +176,10 @@ def test_pairs_that_exist_need_no_generation(whole: tuple[Path, str], paintings:
 def test_a_plan_counts_what_a_run_would_make_and_leaves_nothing(paintings: Path, tmp_path: Path) -> None:
     output = run("plan", tmp_path, f"source.uri={paintings}", "plan.num_paintings=4", "source.limit=20")
     rows = {words[0]: words[1] for line in output.splitlines() if len(words := line.split()) > 6}
-    assert rows["resized"] == "20"
+    assert rows["artworks"] == rows["resized"] == rows["caption_embeddings"] == rows["splits/a70"] == "20"
     assert rows["generated"] == rows["prompts"] == rows["generated_embeddings"] == "40"
+    assert rows["triplets/a70"] == "200"
+    assert rows["models/a70"] == str(4 * 28)  # four epochs on 70% of the versions
+    assert rows["models/a70/report.html"] == "18"
     assert "20 paintings: " in output
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("_plan")]

@@ -10,7 +10,7 @@ from ray.exceptions import RayTaskError
 
 from artsim.command import Command
 from artsim.config import Config, Workers
-from artsim.pipeline import Step, run
+from artsim.pipeline import Step, run, shortage
 from artsim.resume import replace as replace_table
 from artsim.tables import Table, TableError, create_root, status
 from tests.cluster.stages import Shout
@@ -135,6 +135,9 @@ def test_a_stage_that_no_machine_holds_is_refused_before_it_starts(tmp_path: Pat
     large = replace(step(), workers=Workers(num_gpus=3))
     with pytest.raises(TableError, match=r"captions: a worker needs 1 CPUs and 3 GPUs, and no machine has them"):
         run(large, command(tmp_path))
+    assert shortage("models/a70", Workers(num_cpus=1), at_once=2) is None
+    words = "models/a70: a worker needs 1 CPUs and 0 GPUs, and of the 3 that work together 2 find a place"
+    assert (shortage("models/a70", Workers(num_cpus=1), at_once=3) or "").startswith(words)
 
 
 def test_other_settings_are_refused_until_overwritten(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The whole chain on the real engines with tiny checkpoints, through the jobs: paintings in, a report out."""
+"""The whole chain of jobs/full.yaml on the real engines, with tiny checkpoints: paintings in, a report out."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,10 @@ pytestmark = [pytest.mark.models, pytest.mark.cluster]
 
 NUM_PAINTINGS = 12
 SIDE = 128
-ONE_WORKER = [f"{stage}.workers.num_workers=1" for stage in ("caption", "prompt", "generate", "embed")]
+STAGES = ("caption", "prompt", "generate", "embed")
+WORKERS = {"num_workers": 1, "num_gpus": 0, "num_cpus": 1}
+ON_TWO_CORES = [f"{stage}.workers.{name}={value}" for stage in STAGES for name, value in WORKERS.items()]
+MODELS = ("caption.model", "prompt.model", "prompt.tokenizer", "generate.model", "generate.vae", "embed.model")
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +36,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         file.write_bytes(painting.image)
     refiner = tiny_refiner(folder / "refiner")
     return [
+        *("--config=jobs/full.yaml", "training.use_gpu=false", *ON_TWO_CORES),
+        *(f"{model}.revision=main" for model in MODELS),  # the file's commits are of other repositories
         *(f"source.uri={folder / 'paintings'}", f"letterbox.sizes=[{SIDE}]", f"embed.size={SIDE}"),
-        *(f"generate.size={SIDE}", "generate.num_inference_steps=5", "split.group=painting", *ONE_WORKER),
+        *(f"generate.size={SIDE}", "generate.num_inference_steps=5", "split.group=painting"),
         *(f"caption.model.id={tiny_blip2(folder / 'blip2')}", "caption.max_new_tokens=12"),
         *(f"prompt.model.id={tiny_llama(folder / 'llama')}", f"prompt.tokenizer.id={refiner}"),
         *(f"generate.model.id={refiner}", f"generate.vae.id={tiny_vae(folder / 'vae')}"),

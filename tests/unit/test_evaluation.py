@@ -7,6 +7,7 @@ import pytest
 from artsim.evaluation import SCORERS, Scored, Vectors, choose, figures, histograms, recalls, verdict
 
 PAINTINGS = ("a", "b", "c", "d")
+ARTISTS = {"a": "first", "b": "second", "c": "second", "d": "second"}
 
 
 def scored() -> Scored:
@@ -37,7 +38,7 @@ def scored() -> Scored:
         for tier in ("any", "same_artist")
     ]
     by_scorer = {"model": model, "frozen": frozen, "frozen_centred": frozen}
-    return Scored(pa.Table.from_pylist(rows), Vectors({key: row for row, key in enumerate(keys)}, by_scorer))
+    return Scored(pa.Table.from_pylist(rows), Vectors({key: row for row, key in enumerate(keys)}, by_scorer), ARTISTS)
 
 
 def test_figures_count_what_was_compared_and_what_was_not() -> None:
@@ -49,6 +50,11 @@ def test_figures_count_what_was_compared_and_what_was_not() -> None:
     # a's version looks like b: a loses nothing else can win, the similarity to its painting is 0 as to b's version.
     assert found["frozen", "radical"]["triplet_accuracy"] == pytest.approx((3 + 0.5) / 4)
     assert found["frozen", "radical"]["mean_positive"] == pytest.approx(0.75)
+    assert found["model", "radical"]["interval"] == (1, 1)
+    # Only the first artist's one triplet is ever half lost: drawn twice in two, it is all there is.
+    assert found["frozen", "radical"]["interval"] == pytest.approx((0.5, 1))
+    assert found["frozen", "radical"]["head_gain"] == pytest.approx(0.5 / 4)
+    assert found["frozen", "radical"]["head_gain_interval"] == pytest.approx((0, 0.5))
 
 
 def test_recall_searches_the_split_s_paintings() -> None:
@@ -56,6 +62,8 @@ def test_recall_searches_the_split_s_paintings() -> None:
     assert found["model", "radical"]["recall"]["1"] == 1
     assert found["frozen", "radical"]["recall"]["1"] == pytest.approx(0.75)
     assert found["frozen", "radical"]["gallery"] == 4
+    assert found["frozen", "radical"]["interval"] == pytest.approx((0, 1))
+    assert found["frozen", "moderate"]["interval"] == (1, 1)
 
 
 @pytest.mark.parametrize(("swap", "words"), [(False, "beats"), (True, "does not beat")])

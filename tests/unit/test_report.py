@@ -75,7 +75,7 @@ def metrics() -> dict[str, Any]:
     rng = np.random.default_rng(0)
     cases = [(split, level) for split in ("val", "test") for level in ("moderate", "radical")]
     rows = [
-        {"scorer": scorer, "split": split, "level": level, "tier": tier, "n": 43, "missing": 2}
+        {"scorer": scorer, "split": split, "level": level, "tier": tier, "n": 43, "missing": 2, "interval": (0.6, 0.9)}
         | dict(zip(FIGURES, rng.uniform(-1, 1, 5).tolist(), strict=True))
         for split, level in cases
         for tier in TIERS
