@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from artsim.config import Config, GalleryConfig, GenerateConfig, LetterboxConfig, ModelConfig, Section
 from artsim.gallery import paint
+from artsim.images import decode_jpeg
 from artsim.schemas import Batch
 from artsim.stages import caption_stage, embed_image_stage, generate_stage, prompt_stage
 from artsim.stages.letterbox import Letterbox
@@ -54,8 +55,10 @@ class CaptionBench(ModelBench):
 class GenerateBench(ModelBench):
     """SDXL's refiner, image to image."""
 
-    against: Literal["", "thesis", "plain"] = Field(
-        "", description="diffusers' own call: thesis (fp16, batch 6, CPU offload), plain (our batch and dtype)"
+    against: Literal["", "thesis", "plain", "float32"] = Field(
+        "",
+        description="diffusers' own call: thesis (fp16, batch 6, CPU offload), plain (our batch and dtype); float32: "
+        "not how fast, but how far its bfloat16 and ours are from it",
     )
 
 
@@ -127,8 +130,10 @@ def bench_generate(options: GenerateBench, config: Config) -> Report:
             model = random_refiner(Path(folder) / "refiner", options.tiny)
             vae = random_vae(Path(folder) / "vae", options.tiny)
             generate = generate.model_copy(update={"model": _local(model), "vae": _local(vae)})
-        stage = generate_stage(generate)(generate, config.seed)
         batch = _versions(options, config)
+        if options.against == "float32":
+            return _errors(generate, batch)
+        stage = generate_stage(generate)(generate, config.seed)
         report = _measure("generate", stage, batch, options)
         if options.against:
             report |= _beside(stage, _diffusers(generate, options.against == "thesis"), batch, options)
@@ -136,20 +141,14 @@ def bench_generate(options: GenerateBench, config: Config) -> Report:
 
 
 def _one_at_a_time(stage: Call, batch: Batch) -> None:
-    for at in range(len(batch["id"])):
-        stage({name: column[at : at + 1] for name, column in batch.items()})
+    for part in _parts(batch, 1):
+        stage(part)
 
 
 def _diffusers(config: GenerateConfig, as_thesis: bool) -> Call:
     """The pipeline called as anyone would: PIL pictures in, PIL pictures out, JPEGs in the loop."""
-    from diffusers import AutoencoderTiny, StableDiffusionXLImg2ImgPipeline
-
     dtype = torch.float32 if DEVICE == "cpu" else torch.float16 if as_thesis else torch.bfloat16
-    pipe: Any = StableDiffusionXLImg2ImgPipeline.from_pretrained(
-        config.model.id, torch_dtype=dtype, variant="fp16" if _has_variant(config.model.id) else None
-    )
-    pipe.vae = AutoencoderTiny.from_pretrained(config.vae.id, torch_dtype=dtype)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = _pipeline(config, dtype)
     if as_thesis and DEVICE == "cuda":
         pipe.enable_model_cpu_offload()
     else:
@@ -157,20 +156,74 @@ def _diffusers(config: GenerateConfig, as_thesis: bool) -> Call:
     size = THESIS_BATCH_SIZE if as_thesis else config.workers.micro_batch_size
 
     def call(batch: Batch) -> None:
-        for at in range(0, len(batch["id"]), size):
-            rows = slice(at, at + size)
-            pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in batch["image"][rows]]
-            versions = pipe(
-                prompt=batch["prompt"][rows].tolist(),
-                image=pictures,
-                strength=config.moderate_strength,
-                num_inference_steps=config.num_inference_steps,
-                guidance_scale=config.guidance_scale,
-            ).images
-            for version in versions:
+        for part in _parts(batch, size):
+            for version in _paint_plainly(pipe, config, part):
                 version.save(io.BytesIO(), "JPEG", quality=config.jpeg_quality)
 
     return call
+
+
+def _pipeline(config: GenerateConfig, dtype: torch.dtype) -> Any:
+    from diffusers import AutoencoderTiny, StableDiffusionXLImg2ImgPipeline
+
+    pipe: Any = StableDiffusionXLImg2ImgPipeline.from_pretrained(
+        config.model.id, torch_dtype=dtype, variant="fp16" if _has_variant(config.model.id) else None
+    )
+    pipe.vae = AutoencoderTiny.from_pretrained(config.vae.id, torch_dtype=dtype)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def _paint_plainly(pipe: Any, config: GenerateConfig, batch: Batch, **options: Any) -> list[Image.Image]:
+    painted: list[Image.Image] = pipe(
+        prompt=batch["prompt"].tolist(),
+        image=[Image.open(io.BytesIO(data)).convert("RGB") for data in batch["image"]],
+        strength=config.moderate_strength,
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=config.guidance_scale,
+        **options,
+    ).images
+    return painted
+
+
+def _parts(batch: Batch, size: int) -> list[Batch]:
+    return [{name: column[at : at + size] for name, column in batch.items()} for at in range(0, len(batch["id"]), size)]
+
+
+def _errors(config: GenerateConfig, batch: Batch) -> Report:
+    """Relative L2 error of the pixels in bfloat16, ours and plain diffusers', against its float32: of the same noise.
+
+    TF32 is off, as torch has it by default, and nothing is encoded as JPEG.
+    """
+    from artsim.stages.diffusion import Refiner
+
+    half = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
+    parts, seeds = _parts(batch, config.workers.micro_batch_size), range(config.workers.micro_batch_size)
+
+    def plain(dtype: torch.dtype) -> np.ndarray:
+        pipe = _pipeline(config, dtype).to(DEVICE)
+        painted = []
+        for part in parts:
+            generators = [torch.Generator("cpu").manual_seed(seed) for seed, _ in zip(seeds, part["id"], strict=False)]
+            painted += _paint_plainly(pipe, config, part, generator=generators)
+        return np.stack([np.asarray(picture) for picture in painted])
+
+    def ours() -> np.ndarray:
+        refiner, painted = Refiner(half), []
+        for part in parts:
+            squares, own = np.stack([decode_jpeg(data) for data in part["image"]]), list(seeds)[: len(part["id"])]
+            latents = refiner.paint(
+                refiner.encode(squares, own), refiner.text(part["prompt"].tolist()), own, config.moderate_strength
+            )
+            painted.append(refiner.decode(latents)[0])
+        return np.concatenate(painted)
+
+    exact = plain(torch.float32).astype(float)
+    found = {"ours": ours(), "reference": plain(torch.bfloat16)}
+    errors = {name: float(np.linalg.norm(pixels - exact) / np.linalg.norm(exact)) for name, pixels in found.items()}
+    report = {"name": "generate", "unit": "relative L2 error against float32", "device": _device_name()}
+    rounded = {name: _rounded(error) for name, error in errors.items()}
+    return report | rounded | {"ratio": _rounded(errors["ours"] / errors["reference"]), "num_rows": len(exact)}
 
 
 def _has_variant(folder: str) -> bool:

@@ -38,7 +38,7 @@ class Workers(Section):
     batch_size: int = Field(16, ge=1, description="rows handed to the stage in one call")
     rows_per_part: int = Field(64, ge=1, description="rows of one part, the unit that is lost when a machine dies")
     micro_batch_size: int = Field(
-        16, ge=1, description="rows that a model takes at a time; halved where the card's memory does not hold them"
+        16, ge=1, description="rows that a model takes at a time at most; fewer where the card's memory holds fewer"
     )
     timeout_s: float = Field(600.0, gt=0, description="seconds that one batch may take before its worker is ended")
 

@@ -21,6 +21,7 @@ from artsim.stages.vision import DEVICE, dtype_of
 Text = tuple[torch.Tensor, torch.Tensor]
 """A prompt as the UNet reads it: hidden states (1, N, D) and the pooled embedding (1, D)."""
 
+USABLE = 0.9  # of a card's free memory: the rest is lost between blocks
 VARIANT = "fp16"  # how repositories name their files of half the size
 
 
@@ -96,6 +97,17 @@ class Refiner:
         finite = latents.isfinite().flatten(1).all(1) & decoded.isfinite().flatten(1).all(1)
         pixels = self.pipe.image_processor.denormalize(decoded.nan_to_num()) * 255
         return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy(), finite.cpu().numpy()
+
+    def num_rows_that_fit(self) -> int:
+        """How many squares the card's free memory holds at a time, measured on a step of one; one at least."""
+        square, one_step = np.zeros((1, self.config.size, self.config.size, 3), np.uint8), 1.5
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        strength = min(1.0, one_step / self.config.num_inference_steps)
+        self.decode(self.paint(self.encode(square, [0]), self.text([""]), [0], strength))
+        num_bytes = torch.cuda.max_memory_allocated() - before
+        torch.cuda.empty_cache()
+        return max(1, int(USABLE * torch.cuda.mem_get_info()[0] / num_bytes))
 
     def _cast_vae(self, precise: bool) -> torch.dtype:
         """Put the autoencoder into float32 or the pipeline's precision, and say which."""

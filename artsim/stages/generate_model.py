@@ -15,6 +15,7 @@ from artsim.images import crop_box, decode_jpeg, encode_jpeg
 from artsim.schemas import Batch, row_seed
 from artsim.stages import EngineError
 from artsim.stages.diffusion import Refiner, Text
+from artsim.stages.vision import DEVICE
 
 BLACK = 8  # of 255: what is nowhere brighter counts as black, what JPEG adds included
 
@@ -58,7 +59,8 @@ class GenerateWithModel:
         self.config = config
         self.seed = seed
         self._refiner = Refiner(config)
-        self._micro_batch_size = config.workers.micro_batch_size
+        most = config.workers.micro_batch_size
+        self._micro_batch_size = min(most, self._refiner.num_rows_that_fit()) if DEVICE.type == "cuda" else most
         self._threads = ThreadPoolExecutor(max(2, int(config.workers.num_cpus)))
 
     def __call__(self, batch: Batch) -> Batch:

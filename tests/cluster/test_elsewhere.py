@@ -3,12 +3,8 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +15,9 @@ from artsim.store import Store
 from artsim.tables import status
 from tests.cluster.programs import NUM_PAINTINGS, SMALL, artsim, contents, job, run
 from tests.conftest import REPOSITORY
+from tests.servers import BIN, free_port, wait_for
 
 pytestmark = pytest.mark.cluster
-
-BIN = Path(sys.executable).parent
 
 
 class Head(NamedTuple):
@@ -30,12 +25,6 @@ class Head(NamedTuple):
 
     address: str
     dashboard: str
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +47,6 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            assert process.poll() is None, "the server ended"
-            assert time.monotonic() < deadline, f"{url} does not answer"
-            time.sleep(0.3)
 
 
 def submit(head: Head, name: str, *settings: str) -> str:
@@ -109,39 +84,14 @@ def test_a_relative_root_is_refused_on_a_cluster() -> None:
     assert "name an absolute folder or a URL that all machines reach" in output
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A real S3 server on loopback over an empty bucket `art`; the environment that clients need."""
-    folder, port = tmp_path_factory.mktemp("s3"), free_port()
-    (folder / "art").mkdir()
-    command = [BIN / "rclone", "serve", "s3", "--auth-key", "key,secret", "--addr", f"127.0.0.1:{port}", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    environment = {
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-    }
-    try:
-        wait_for(f"http://127.0.0.1:{port}", process)
-        yield environment
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
 @pytest.mark.s3
 @pytest.mark.slow
 def test_tables_checkpoints_and_models_live_on_an_object_store(
-    s3: dict[str, str], whole: tuple[Path, str], paintings: Path, monkeypatch: pytest.MonkeyPatch
+    s3: None, whole: tuple[Path, str], paintings: Path
 ) -> None:
-    for name, value in s3.items():
-        monkeypatch.setenv(name, value)
     settings = ["root=s3://art/root", f"source.uri={paintings}", "max_failure_rate=0.1", *SMALL]
     command = [sys.executable, "jobs/run.py", *settings, "training.num_epochs=2"]
-    subprocess.run(command, cwd=REPOSITORY, env=os.environ | s3, capture_output=True, timeout=400, check=True)
+    subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=400, check=True)
     here, there = status(str(whole[0]))["tables"], status("s3://art/root")["tables"]
     assert {name: table["done"] for name, table in there.items()} == {
         name: table["done"] for name, table in here.items()
@@ -153,9 +103,7 @@ def test_tables_checkpoints_and_models_live_on_an_object_store(
 
 
 @pytest.mark.s3
-def test_a_table_lives_on_an_object_store(s3: dict[str, str], paintings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in s3.items():
-        monkeypatch.setenv(name, value)
+def test_a_table_lives_on_an_object_store(s3: None, paintings: Path) -> None:
     command = [sys.executable, "jobs/ingest.py", "root=s3://art/ingested", f"source.uri={paintings}", *SMALL]
     subprocess.run([*command, "max_failure_rate=0.1"], cwd=REPOSITORY, capture_output=True, timeout=100, check=True)
     table = status("s3://art/ingested")["tables"]["artworks"]
@@ -163,9 +111,9 @@ def test_a_table_lives_on_an_object_store(s3: dict[str, str], paintings: Path, m
 
 
 @pytest.mark.s3
-def test_a_bucket_that_is_not_there_is_one_sentence(s3: dict[str, str], paintings: Path) -> None:
+def test_a_bucket_that_is_not_there_is_one_sentence(s3: None, paintings: Path) -> None:
     command = [sys.executable, "jobs/ingest.py", "root=s3://nobodys-bucket/root", f"source.uri={paintings}"]
-    found = subprocess.run(command, cwd=REPOSITORY, env=os.environ | s3, capture_output=True, text=True, check=False)
+    found = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert found.returncode == 1
     assert "nobodys-bucket" in found.stderr
     assert len(found.stderr.strip().splitlines()) == 1

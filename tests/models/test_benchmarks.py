@@ -43,6 +43,15 @@ def test_ours_is_measured_beside_the_plain_way(words: tuple[str, ...], capfd: py
         assert report["tokens_per_s"] == pytest.approx(20 * report["ours"], rel=1e-3)
 
 
+def test_errors_are_measured_against_float32(capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["generate", "--against", "float32", "--random-weights", "--tiny", *SMALL, "generate.num_inference_steps=5"]
+    bench.main(words)
+    report = json.loads(capfd.readouterr().out)
+    # Eight bits of mantissa leave an error, and sharing text and latents adds none to speak of.
+    assert 1e-4 < report["reference"] < 0.05
+    assert 0.8 < report["ratio"] < 1.2
+
+
 def test_features_are_measured_with_and_without_decoding(capfd: pytest.CaptureFixture[str]) -> None:
     report = measured(capfd, "embed")
     assert report["decoded_rows_per_s"] > 0

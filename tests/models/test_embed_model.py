@@ -26,11 +26,13 @@ from transformers import (
     ViTForImageClassification,
 )
 
+from artsim import checkpoints
 from artsim.checkpoints import CheckpointError
 from artsim.config import EmbedConfig, ModelConfig, Workers
 from artsim.images import encode_jpeg
 from artsim.stages import EngineError, embed_caption_stage, embed_image_stage
 from artsim.stages.embed_model import EmbedCaptionWithModel, EmbedImageWithModel
+from artsim.store import Store
 from tests.conftest import shared
 from tests.models.tiny_vision import tiny_clip
 
@@ -95,6 +97,21 @@ def pixels_seen(stage: EmbedImageWithModel, batch: dict[str, np.ndarray]) -> np.
     ):
         stage(batch)
     return torch.cat(seen).numpy()
+
+
+@pytest.mark.s3
+def test_a_checkpoint_on_an_object_store_is_copied_and_gives_the_same_features(
+    s3: None, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "CACHE", tmp_path)
+    for file in clip.iterdir():
+        Store("s3://art/models/clip").write(file.name, file.read_bytes())
+    there = checkpoints.pinned(EmbedConfig(model=ModelConfig(id="s3://art/models/clip")))
+    assert there.model.revision == checkpoints.pin(ModelConfig(id=str(clip))).revision
+    batch = batch_of((square(scene(0), BOX), BOX))
+    copied, local = (EmbedImageWithModel(settings)(batch)["pooled"] for settings in (there, config(clip)))
+    assert np.array_equal(copied, local)
+    assert [path.is_dir() for path in tmp_path.iterdir()].count(True) == 1
 
 
 def test_shapes_and_a_plain_call_of_transformers(clip: Path) -> None:

@@ -177,6 +177,28 @@ def test_the_pipelines_own_autoencoder(folders: tuple[Path, Path]) -> None:
     assert pixels(result).std() > 10
 
 
+def test_1024_px_with_the_full_autoencoder(folders: tuple[Path, Path]) -> None:
+    square = np.zeros((1024, 1024, 3), np.uint8)
+    box = (0, 200, 1024, 624)
+    crop_box(square, box)[:] = np.random.default_rng(0).integers(0, 255, (624, 1024, 1), np.uint8)
+    batch = part(rows(), slice(0, 1)) | {"box": np.array([box], np.int32)}
+    batch["image"] = np.array([encode_jpeg(square, 95)], object)
+    result = GenerateWithModel(settings(folders, vae=ModelConfig(), size=1024), seed=0)(batch)
+    assert result["error"].tolist() == [None]
+    assert pixels(result).shape == (1, 1024, 1024, 3)
+    assert crop_box(pixels(result)[0], box).std() > 10
+    assert pixels(result)[0, :190].max() <= 8
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_card_is_asked_how_many_rows_it_holds(folders: tuple[Path, Path]) -> None:
+    fits = Refiner(settings(folders)).num_rows_that_fit()
+    assert fits > NUM_ROWS
+    stage = GenerateWithModel(settings(folders, workers={"micro_batch_size": fits * 2}), seed=0)
+    assert stage._micro_batch_size == pytest.approx(fits, rel=0.2)
+
+
 def test_rows_do_not_depend_on_their_batch(stage: GenerateWithModel, versions: Batch) -> None:
     """On this CPU bit for bit but for sums of another order, which round a pixel by one level now and then."""
     alone = [stage(part(rows(), slice(row, row + 1))) for row in range(NUM_ROWS)]
