@@ -23,7 +23,7 @@ SMALL = (
 )
 
 
-def job(name: str, root: Path, *settings: str, **environment: str) -> subprocess.Popen[str]:
+def job(name: str, root: Path | str, *settings: str, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, f"jobs/{name}.py", f"root={root}", *SMALL, *settings]
     return subprocess.Popen(
         command,
@@ -35,14 +35,14 @@ def job(name: str, root: Path, *settings: str, **environment: str) -> subprocess
     )
 
 
-def run(name: str, root: Path, *settings: str, **environment: str) -> str:
+def run(name: str, root: Path | str, *settings: str, **environment: str) -> str:
     process = job(name, root, *settings, **environment)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
 
 
-def contents(root: Path, table: str) -> dict[str, tuple[int, int]]:
+def contents(root: Path | str, table: str) -> dict[str, tuple[int, int]]:
     """Key -> hashes of input and row, each key once."""
     found = Table(str(root), table, 4)
     rows = found.read_all((*found.key, "input_hash", "row_hash")).to_pylist()

@@ -103,7 +103,6 @@ def test_two_pictures_are_compared_with_the_model_s_own_encoder(root: Path) -> N
     assert other["similarity"] < same["similarity"]
 
 
-@pytest.mark.slow
 def test_captions_are_fused_with_the_text_tower_of_the_same_model(root: Path, settings: list[str]) -> None:
     fused = ["training.name=fused", "head.preset=pooled", "head.caption_fusion=true", "training.loss=triplet"]
     unsaid = [setting for setting in settings if not setting.startswith("embed.model.id")]
