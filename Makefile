@@ -20,8 +20,8 @@ demo: .venv/.local
 
 test: .venv/.cpu
 	@$(MAKE) --no-print-directory -j2 lint unit
-	$(PYTEST) -m "not slow" tests/cluster
-	$(PYTEST) -m "not slow" tests/models
+	$(PYTEST) -m "not slow and not models" --ignore tests/unit
+	$(PYTEST) -m "not slow and models"
 
 lint: .venv/.cpu
 	.venv/bin/ruff format --check .
@@ -32,8 +32,8 @@ unit: .venv/.cpu
 	$(PYTEST) tests/unit
 
 test-full: .venv/.cpu
-	$(PYTEST) -m slow tests/cluster
-	$(PYTEST) -m slow tests/models
+	$(PYTEST) -m "slow and not models"
+	$(PYTEST) -m "slow and models"
 
 format: .venv/.cpu
 	.venv/bin/ruff format .

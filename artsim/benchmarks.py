@@ -6,6 +6,7 @@ A benchmark makes its own pictures and, with random_weights, its own checkpoint 
 from __future__ import annotations
 
 import io
+import math
 import resource
 import statistics
 import sys
@@ -22,6 +23,7 @@ from PIL import Image
 from pydantic import Field
 from torch.utils.flop_counter import FlopCounterMode
 
+from artsim.checkpoints import fetch
 from artsim.config import Config, GalleryConfig, GenerateConfig, LetterboxConfig, ModelConfig, Section
 from artsim.gallery import paint
 from artsim.images import decode_jpeg
@@ -98,7 +100,8 @@ def bench_embed(options: ModelBench, config: Config) -> Report:
 
 
 def bench_prompt(options: ModelBench, config: Config) -> Report:
-    """Prompts, and how many tokens the image model will read of them."""
+    """Prompts, and the tokens that the engine writes for them; what it reads is mostly the same and does not count."""
+    matrix = matrix_rate()  # before the engine takes the card's memory
     with tempfile.TemporaryDirectory() as folder:
         prompt = config.prompt
         if options.random_weights:
@@ -109,7 +112,7 @@ def bench_prompt(options: ModelBench, config: Config) -> Report:
                 random_clip(Path(folder) / "clip", True),
             )
             prompt = prompt.model_copy(update={"model": _local(model), "tokenizer": _local(tokenizer)})
-        stage = prompt_stage(prompt)(prompt, config.seed)
+        stage, num_weights = prompt_stage(prompt)(prompt, config.seed), _num_weights(prompt.model)
         # New rows for each call: the engine keeps what it has read.
         calls = iter(range(options.num_runs + 1))
         seconds = _seconds(lambda _: stage(_captions(options, next(calls))), {}, options.num_runs)
@@ -117,7 +120,8 @@ def bench_prompt(options: ModelBench, config: Config) -> Report:
         tokens = stage.num_written / options.num_rows / (options.num_runs + 1)
         report = {"name": "prompt", "unit": "rows/s", "device": _device_name(), "ours": _rounded(rate)}
         report |= {"tokens_per_row": _rounded(tokens), "tokens_per_s": _rounded(rate * tokens)}
-        return report | {"num_rows": options.num_rows, "peak_gb": _rounded(_peak_bytes() / 1e9)}
+        report |= {"num_rows": options.num_rows, "peak_gb": _rounded(_peak_bytes() / 1e9)}
+        return report | _matrix_share(rate, 2 * num_weights * tokens, matrix)
 
 
 def bench_generate(options: GenerateBench, config: Config) -> Report:
@@ -193,7 +197,7 @@ def _parts(batch: Batch, size: int) -> list[Batch]:
 def _errors(config: GenerateConfig, batch: Batch) -> Report:
     """Relative L2 error of the pixels in bfloat16, ours and plain diffusers', against its float32: of the same noise.
 
-    TF32 is off, as torch has it by default, and nothing is encoded as JPEG.
+    Nothing is encoded as JPEG. Published weights have files of half precision, which ours takes: compare random ones.
     """
     from artsim.stages.diffusion import Refiner
 
@@ -218,12 +222,14 @@ def _errors(config: GenerateConfig, batch: Batch) -> Report:
             painted.append(refiner.decode(latents)[0])
         return np.concatenate(painted)
 
-    exact = plain(torch.float32).astype(float)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # products of matrices have it off by default
+        exact = plain(torch.float32).astype(float)
     found = {"ours": ours(), "reference": plain(torch.bfloat16)}
     errors = {name: float(np.linalg.norm(pixels - exact) / np.linalg.norm(exact)) for name, pixels in found.items()}
     report = {"name": "generate", "unit": "relative L2 error against float32", "device": _device_name()}
-    rounded = {name: _rounded(error) for name, error in errors.items()}
-    return report | rounded | {"ratio": _rounded(errors["ours"] / errors["reference"]), "num_rows": len(exact)}
+    run = {name: _rounded(error) for name, error in errors.items()}
+    run["ratio"] = _rounded(errors["ours"] / errors["reference"])
+    return report | run | {"runs": [run], "against": "float32", "num_rows": len(exact)}
 
 
 def _has_variant(folder: str) -> bool:
@@ -238,9 +244,23 @@ def _measure(name: str, stage: Call, batch: Batch, options: ModelBench) -> Repor
         stage(batch)
     report = {"name": name, "unit": "rows/s", "device": _device_name(), "ours": _rounded(rows_per_s)}
     report |= {"num_rows": options.num_rows, "peak_gb": _rounded(_peak_bytes() / 1e9)}
-    rate, per_row = matrix_rate(), counter.get_total_flops() / options.num_rows
-    report |= {"tflop_per_row": _rounded(per_row / 1e12), "matrix_tflops": _rounded(rate / 1e12)}
-    return report | {"share_of_matrix_rate": _rounded(rows_per_s * per_row / rate)}
+    return report | _matrix_share(rows_per_s, counter.get_total_flops() / options.num_rows, matrix_rate())
+
+
+def _matrix_share(rows_per_s: float, operations_per_row: float, matrix: float) -> Report:
+    share = {"tflop_per_row": _rounded(operations_per_row / 1e12), "matrix_tflops": _rounded(matrix / 1e12)}
+    return share | {"share_of_matrix_rate": _rounded(rows_per_s * operations_per_row / matrix)}
+
+
+def _num_weights(model: ModelConfig) -> int:
+    """Weights of a model, each of which a token is multiplied with and added once."""
+    from safetensors import safe_open
+
+    total = 0
+    for file in fetch(model).rglob("*.safetensors"):
+        with safe_open(file, framework="numpy") as weights:
+            total += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return total
 
 
 def _beside(ours: Call, reference: Call, batch: Batch, options: CaptionBench | GenerateBench) -> Report:

@@ -14,7 +14,7 @@ import torch
 from artsim.cache import Key, load_bucket, locate
 from artsim.config import LEVELS, TIERS
 from artsim.images import crop_box, decode_jpeg, encode_jpeg
-from artsim.metrics import bootstrap_interval, match_ranks, recall_at_k, summary, wins
+from artsim.metrics import bootstrap_intervals, match_ranks, recall_at_k, summary, wins
 from artsim.report import Example
 from artsim.resume import Input
 from artsim.schemas import bucket_of
@@ -142,7 +142,7 @@ def recalls(scored: Scored) -> list[dict[str, Any]]:
             name: match_ranks(vectors[version], vectors[gallery], targets)
             for name, vectors in scored.vectors.by_scorer.items()
         }
-        intervals = _intervals({name: found <= 1 for name, found in ranks.items()}, groups)
+        intervals = _intervals({name: rank <= 1 for name, rank in ranks.items()}, groups)
         for name in SCORERS:
             recall = {str(k): share for k, share in recall_at_k(ranks[name], KS).items()}
             counts = {"split": split, "level": level, "n": len(version), "gallery": len(gallery)}
@@ -152,10 +152,12 @@ def recalls(scored: Scored) -> list[dict[str, Any]]:
 
 def _intervals(hits: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[str, dict[str, Any]]:
     """By scorer: the 95% interval of its share of hits (n,), and of what the head gains on it, row by row."""
-    found: dict[str, dict[str, Any]] = {name: {"interval": bootstrap_interval(hits[name], groups)} for name in SCORERS}
-    for name in SCORERS[1:]:
-        gain = hits["model"].astype(float) - hits[name]
-        found[name] |= {"head_gain": float(gain.mean()), "head_gain_interval": bootstrap_interval(gain, groups)}
+    shares = {name: hits[name].astype(float) for name in SCORERS}
+    gains = {name: shares["model"] - shares[name] for name in SCORERS[1:]}
+    intervals = iter(bootstrap_intervals(np.stack([*shares.values(), *gains.values()]), groups))
+    found: dict[str, dict[str, Any]] = {name: {"interval": next(intervals)} for name in shares}
+    for name, gain in gains.items():
+        found[name] |= {"head_gain": float(gain.mean()), "head_gain_interval": next(intervals)}
     return found
 
 

@@ -62,18 +62,20 @@ def recall_at_k(ranks: NDArray[np.integer], ks: Sequence[int]) -> dict[int, floa
     return {k: float(np.mean(ranks <= k)) for k in ks}
 
 
-def bootstrap_interval(values: Floats, groups: NDArray[np.integer], num_draws: int = 2000) -> tuple[float, float]:
-    """95% interval of the mean of values (n,) whose groups (n,) are drawn whole, with replacement.
+def bootstrap_intervals(
+    values: Floats, groups: NDArray[np.integer], num_draws: int = 2000
+) -> list[tuple[float, float]]:
+    """95% intervals of the means of values (k, n), each row by itself; groups (n,) are drawn whole, with replacement.
 
     Rows of one artist are alike, so that they are no independent draws (percentiles of a cluster bootstrap: Davison &
-    Hinkley 1997, section 3.8). The same groups are drawn whatever the values, and again in each call. One group alone
-    gives an interval without width: it says nothing of others.
+    Hinkley 1997, section 3.8). The same groups are drawn for all k, and again in each call. One group alone gives an
+    interval without width: it says nothing of others. Holds num_draws x groups counts.
     """
     _, member = np.unique(groups, return_inverse=True)
-    sizes, sums = np.bincount(member), np.bincount(member, weights=values)
+    sizes, sums = np.bincount(member), np.stack([np.bincount(member, weights=row) for row in values])
     draws = np.random.default_rng(0).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), num_draws)
-    low, high = np.percentile(draws @ sums / (draws @ sizes), (2.5, 97.5))
-    return float(low), float(high)
+    low, high = np.percentile(sums @ draws.T / (draws @ sizes), (2.5, 97.5), axis=1)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def summary(positive: Floats, negative: Floats) -> dict[str, float]:

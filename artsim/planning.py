@@ -83,7 +83,7 @@ class HeadRates(NamedTuple):
     pairs_per_s: float
     """learned from"""
     pictures_per_s: float
-    """embedded"""
+    """embedded, on a CPU, as evaluation does"""
     num_bytes: int
 
 
@@ -99,7 +99,7 @@ def head_rates(config: Config, inputs: Sequence[Input], device: str) -> HeadRate
     anchor, positive, negative = ((numbers + shift) % len(features) for shift in range(3))
     pairs = loop.Pairs(anchor, positive, negative, group=numbers)
     train = _seconds(lambda: loop.train_epoch(state, features, pairs, config.training, config.seed))
-    embed = _seconds(lambda: loop.embed_rows(state.head, features, anchor).cpu())
+    embed = _seconds(lambda: loop.embed_rows(state.head.cpu(), features, anchor))
     num_bytes = sum(value.numel() * value.element_size() for value in head.parameters())
     return HeadRates(len(numbers) / train, len(numbers) / embed, num_bytes)
 

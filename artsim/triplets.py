@@ -22,7 +22,7 @@ def group_of(painting: str, artist: str | None, config: SplitConfig) -> str:
 def assign_groups(artworks: pa.Table, config: SplitConfig, seed: int) -> dict[str, str]:
     """The split of each group: in seeded order, each goes where most paintings are still wanted.
 
-    `artworks` has the columns id and artist. Raises TableError where a split would stay empty.
+    `artworks` has the columns id and artist. A few groups may leave a split empty: see check_splits.
     """
     pairs = zip(artworks["id"].to_pylist(), artworks["artist"].to_pylist(), strict=True)
     sizes = Counter(group_of(painting, artist, config) for painting, artist in pairs)
@@ -32,13 +32,16 @@ def assign_groups(artworks: pa.Table, config: SplitConfig, seed: int) -> dict[st
         split = max(wanted, key=lambda split: wanted[split])
         assigned[group] = split
         wanted[split] -= sizes[group]
-    empty = set(wanted) - set(assigned.values())
-    if empty:
+    return assigned
+
+
+def check_splits(assigned: dict[str, str], config: SplitConfig) -> None:
+    """Raise TableError where the groups leave a split empty."""
+    if empty := set(config.shares) - set(assigned.values()):
         raise TableError(
-            f"{len(sizes)} groups by {config.group} leave {', '.join(sorted(empty))} empty: add paintings by other "
+            f"{len(assigned)} groups by {config.group} leave {', '.join(sorted(empty))} empty: add paintings by other "
             "artists, or use split.group=painting"
         )
-    return assigned
 
 
 class AssignSplit:

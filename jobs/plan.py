@@ -19,7 +19,7 @@ from artsim import UserError, pipeline
 from artsim.cache import inputs_of
 from artsim.checkpoints import has_text_tower
 from artsim.command import Command, parse_command
-from artsim.config import Config
+from artsim.config import Config, Workers
 from artsim.planning import COPIES_OF_WEIGHTS, HEADER, HeadRates, Plan, duration, head_rates, size, stage_rate
 from artsim.sources import list_source
 from artsim.step import Step
@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = command.config
     pipeline.connect()
     steps = STEPS + (OF_CAPTIONS if has_text_tower(config.embed.model) else ())
-    shortages = [pipeline.shortage(step.table, step.workers) for step in (_step(config, *each) for each in steps)]
+    needed = [(step.table, step.workers) for step in (_step(config, *each) for each in steps)]
+    needed += [("splits", config.split.workers), ("triplets", config.triplets.workers)]
+    shortages = [pipeline.shortage(table, workers) for table, workers in needed]
     if short := [message for message in (*shortages, train.shortage(config)) if message]:
         raise UserError("\n".join(short))
     num_paintings = len(list_source(config.source))  # source.limit included
@@ -121,10 +123,10 @@ def _training(config: Config, rows: dict[str, int]) -> tuple[Plan, Plan]:
     pairs = round(rows["generated"] * share) * training.num_epochs
     gigabytes = COPIES_OF_WEIGHTS * rates.num_bytes / 1e9
     pictures = round((rows["embeddings"] + rows["generated_embeddings"]) * (1 - share))
-    name = f"models/{config.model_name}"
+    name, num_cores = f"models/{config.model_name}", pipeline.num_workers(Workers())
     return (
         Plan(name, pairs, rates.pairs_per_s, training.num_workers, num_gpus, gigabytes),
-        Plan(f"{name}/report.html", pictures, rates.pictures_per_s, 1, num_gpus=0, gigabytes=0.0),
+        Plan(f"{name}/report.html", pictures, rates.pictures_per_s, num_cores, num_gpus=0, gigabytes=0.0),
     )
 
 

@@ -9,16 +9,15 @@ from artsim import pipeline
 from artsim.command import parse_command
 from artsim.config import Config
 from artsim.tables import Table, open_root
-from artsim.triplets import AssignSplit, assign_groups
+from artsim.triplets import AssignSplit, assign_groups, check_splits
 
 
 def step_of(config: Config) -> pipeline.Step:
     """What fills `splits/<name>`; `artworks` must be finished."""
-    artworks = Table(config.root, "artworks", open_root(config.root)).read_all(("id", "artist"))
     return pipeline.Step(
         table=f"splits/{config.split.configuration}",
         stage=AssignSplit,
-        arguments=(config.split, assign_groups(artworks, config.split, config.seed)),
+        arguments=(config.split, _groups(config)),
         reads={"artworks": {"artist": "artist"}},
         settings={"split": config.split, "seed": config.seed},
         workers=config.split.workers,
@@ -26,8 +25,14 @@ def step_of(config: Config) -> pipeline.Step:
     )
 
 
+def _groups(config: Config) -> dict[str, str]:
+    artworks = Table(config.root, "artworks", open_root(config.root)).read_all(("id", "artist"))
+    return assign_groups(artworks, config.split, config.seed)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     command = parse_command(argv, __doc__)
+    check_splits(_groups(command.config), command.config.split)
     pipeline.run(step_of(command.config), command)
 
 

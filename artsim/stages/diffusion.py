@@ -99,13 +99,19 @@ class Refiner:
         return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy(), finite.cpu().numpy()
 
     def num_rows_that_fit(self) -> int:
-        """How many squares the card's free memory holds at a time, measured on a step of one; one at least."""
+        """How many rows the UNet's steps have room for in the card's free memory, measured on one; one at least.
+
+        The autoencoder takes one picture after the other, so its memory does not grow with the rows. Workers that
+        share a card each count all that is free.
+        """
         square, one_step = np.zeros((1, self.config.size, self.config.size, 3), np.uint8), 1.5
+        strength = min(1.0, one_step / self.config.num_inference_steps)
+        latents, text = self.encode(square, [0]), self.text([""])
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        strength = min(1.0, one_step / self.config.num_inference_steps)
-        self.decode(self.paint(self.encode(square, [0]), self.text([""]), [0], strength))
+        painted = self.paint(latents, text, [0], strength)
         num_bytes = torch.cuda.max_memory_allocated() - before
+        self.decode(painted)  # its kernels take their memory before the rest is called free
         torch.cuda.empty_cache()
         return max(1, int(USABLE * torch.cuda.mem_get_info()[0] / num_bytes))
 

@@ -52,6 +52,7 @@ def test_a_killed_driver_goes_on_where_it_was(whole: tuple[Path, str], unharmed:
     process.send_signal(signal.SIGKILL)
     process.wait()
     again = [epoch for _, epoch in epochs(run("train", whole[0], *settings))]
+    assert again
     assert again == list(range(again[0], NUM_EPOCHS + 1))
     assert again[0] > 3
     assert curve(whole[0], "killed-driver") == unharmed
@@ -67,7 +68,9 @@ def test_a_killed_worker_is_replaced(whole: tuple[Path, str], unharmed: list[dic
     assert process.returncode == 0, output
     trained = epochs("".join(lines) + output)
     assert len({pid for pid, _ in trained}) == 2
-    assert [epoch for _, epoch in trained] == list(range(1, NUM_EPOCHS + 1))
+    ended = [epoch for _, epoch in trained]
+    assert ended == sorted(set(ended))  # none twice
+    assert len(ended) >= NUM_EPOCHS - 1  # one may count already and be killed before it says so
     assert curve(whole[0], "killed-worker") == unharmed
 
 
@@ -80,3 +83,11 @@ def test_the_same_settings_are_trained_once_and_others_are_refused(
     assert process.returncode == 1
     assert "training.lr: 3e-05 before, 0.5 now" in output
     assert len(output.strip().splitlines()) == 1
+
+
+def test_more_processes_than_the_machine_holds_are_refused(whole: tuple[Path, str]) -> None:
+    process = job("train", whole[0], "training.name=too-many", "training.num_workers=99")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "models/too-many: a worker needs 1 CPUs and 0 GPUs, and of the 99 that work together" in output
+    assert not (whole[0] / "models/too-many").exists()

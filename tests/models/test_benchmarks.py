@@ -63,6 +63,9 @@ def test_prompts_are_measured_in_tokens_that_the_engine_wrote(capfd: pytest.Capt
     report = measured(capfd, "prompt", "prompt.max_new_tokens=32")
     assert 0 < report["tokens_per_row"] <= 2 * 32
     assert report["tokens_per_s"] == pytest.approx(report["ours"] * report["tokens_per_row"], rel=2e-3)
+    operations = report["ours"] * report["tflop_per_row"]
+    assert report["share_of_matrix_rate"] == pytest.approx(operations / report["matrix_tflops"], rel=5e-3)
+    assert report["share_of_matrix_rate"] > 0
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
+from artsim.command import FULL_PROFILE
 from artsim.config import GalleryConfig
 from artsim.gallery import paint
 from artsim.images import crop_box, decode_jpeg
@@ -36,7 +37,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         file.write_bytes(painting.image)
     refiner = tiny_refiner(folder / "refiner")
     return [
-        *("--config=jobs/full.yaml", "training.use_gpu=false", *ON_TWO_CORES),
+        *(f"--config={FULL_PROFILE}", "training.use_gpu=false", *ON_TWO_CORES),
         *(f"{model}.revision=main" for model in MODELS),  # the file's commits are of other repositories
         *(f"source.uri={folder / 'paintings'}", f"letterbox.sizes=[{SIDE}]", f"embed.size={SIDE}"),
         *(f"generate.size={SIDE}", "generate.num_inference_steps=5", "split.group=painting"),

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import bootstrap
 from sklearn.metrics import roc_auc_score
 
-from artsim.metrics import auc, bootstrap_interval, match_ranks, recall_at_k, summary, triplet_accuracy
+from artsim.metrics import auc, bootstrap_intervals, match_ranks, recall_at_k, summary, triplet_accuracy
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 15])
@@ -51,16 +51,20 @@ def test_equal_embeddings_recall_nothing() -> None:
 def test_an_interval_is_scipys_and_knows_that_rows_of_a_group_are_alike() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(3, 2, 400)
-    alone = np.array(bootstrap_interval(values, np.arange(400)))
+    alone = interval(values, np.arange(400))
     scipy = bootstrap((values,), np.mean, n_resamples=2000, method="percentile", rng=rng).confidence_interval
     assert alone == pytest.approx(np.array(scipy), abs=0.03)
     # Each value four times: as wide as without the copies, where copies that count would halve it.
-    copied = np.array(bootstrap_interval(np.repeat(values, 4), np.repeat(np.arange(400), 4)))
-    assert copied == pytest.approx(alone, abs=1e-12)
-    assert np.diff(bootstrap_interval(np.repeat(values, 4), np.arange(1600))) == pytest.approx(
-        np.diff(alone) / 2, rel=0.1
-    )
-    assert bootstrap_interval(np.array([0.0, 1.0]), np.array([7, 7])) == (0.5, 0.5)
+    copies = np.repeat(values, 4)
+    assert interval(copies, np.repeat(np.arange(400), 4)) == pytest.approx(alone, abs=1e-12)
+    assert np.diff(interval(copies, np.arange(1600))) == pytest.approx(np.diff(alone) / 2, rel=0.1)
+    assert interval(np.array([0.0, 1.0]), np.array([7, 7])).tolist() == [0.5, 0.5]
+    both = np.array(bootstrap_intervals(np.stack([values, 2 * values]), np.arange(400)))
+    assert both == pytest.approx(np.stack([alone, 2 * alone]))
+
+
+def interval(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    return np.array(bootstrap_intervals(values[None], groups)[0])
 
 
 def test_what_cannot_be_measured_is_refused() -> None:

@@ -9,7 +9,16 @@ import pytest
 
 from artsim.config import LEVELS, TIERS, SplitConfig, TripletsConfig
 from artsim.tables import TableError
-from artsim.triplets import AssignSplit, Candidates, DrawNegatives, Pool, assign_groups, expand_tiers, group_of
+from artsim.triplets import (
+    AssignSplit,
+    Candidates,
+    DrawNegatives,
+    Pool,
+    assign_groups,
+    check_splits,
+    expand_tiers,
+    group_of,
+)
 
 Painting = tuple[str, str, str | None]
 Drawn = tuple[str | None, str | None, int | None]
@@ -74,7 +83,7 @@ def test_unknown_artists_are_not_one_artist() -> None:
 def test_too_few_groups_are_refused_with_advice(artists: list[str]) -> None:
     paintings: list[Painting] = [(f"g/{number}", "genre", artist) for number, artist in enumerate(artists)]
     with pytest.raises(TableError, match=rf"{len(set(artists))} groups by artist leave .*test.* empty: add paintings"):
-        assign_groups(artworks(paintings), SplitConfig(), 0)
+        check_splits(assign_groups(artworks(paintings), SplitConfig(), 0), SplitConfig())
 
 
 class World:
