@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import ray
 
 from artsim import evaluation, models, pipeline, tables
@@ -94,6 +95,8 @@ def _metrics(
     paintings = Counter(row["split"] for row in splits)
     groups = Counter(split for split, _ in {(row["split"], row["group"]) for row in splits})
     counts = {split: {"paintings": paintings[split], "groups": groups[split]} for split in ("train", "val", "test")}
+    compared = scored.where(split="test")  # not every painting has versions
+    found = [len(np.unique(numbers[compared])) for numbers in (scored.pairs.anchor, scored.groups)]
     return {
         "model": config.model_name,
         "run": run.name,
@@ -105,7 +108,7 @@ def _metrics(
         "rows": rows,
         "recall": recall,
         "thesis": evaluation.THESIS,
-        **evaluation.verdict(rows, recall, counts["test"]),
+        **evaluation.verdict(rows, recall, {"paintings": found[0], "groups": found[1]}),
     }
 
 
