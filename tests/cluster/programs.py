@@ -37,7 +37,7 @@ def job(name: str, root: Path | str, *settings: str, **environment: str) -> subp
 
 def run(name: str, root: Path | str, *settings: str, **environment: str) -> str:
     process = job(name, root, *settings, **environment)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     return output
 

@@ -53,7 +53,7 @@ def submit(head: Head, name: str, *settings: str) -> str:
     """What a job printed that was submitted with this repository as its working directory."""
     command = [BIN / "ray", "job", "submit", "--address", head.dashboard, "--working-dir", ".", "--"]
     command += ["python", f"jobs/{name}.py", *settings]
-    submitted = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=400, check=False)
+    submitted = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     return submitted.stdout
 
@@ -93,7 +93,7 @@ def test_every_job_runs_on_the_cluster_of_ray_address_and_on_an_object_store(
 
 def test_a_relative_root_is_refused_on_a_cluster() -> None:
     process = job("resize", Path("runs/nowhere"), RAY_ADDRESS="127.0.0.1:6379")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "name an absolute folder or a URL that all machines reach" in output
 
@@ -101,7 +101,7 @@ def test_a_relative_root_is_refused_on_a_cluster() -> None:
 @pytest.mark.s3
 def test_a_table_lives_on_an_object_store(s3: None, paintings: Path) -> None:
     command = [sys.executable, "jobs/ingest.py", "root=s3://art/ingested", f"source.uri={paintings}", *SMALL]
-    subprocess.run([*command, "max_failure_rate=0.1"], cwd=REPOSITORY, capture_output=True, timeout=100, check=True)
+    subprocess.run([*command, "max_failure_rate=0.1"], cwd=REPOSITORY, capture_output=True, timeout=200, check=True)
     table = status("s3://art/ingested")["tables"]["artworks"]
     assert (table["done"], table["quarantined"]) == (NUM_PAINTINGS, {"not_an_image": 1})
 

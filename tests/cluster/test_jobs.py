@@ -109,7 +109,7 @@ def test_a_mistake_ends_in_one_sentence(mistake: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     settings = [setting.replace("EMPTY", str(tmp_path / "empty")) for setting in settings]
     process = job(name, tmp_path / "root", *settings)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode not in (0, None)
     assert words in output.lower() or words in output
     assert "Traceback" not in output
@@ -119,7 +119,7 @@ def test_a_mistake_ends_in_one_sentence(mistake: str, tmp_path: Path) -> None:
 def test_other_settings_are_refused_and_nothing_is_lost(whole: tuple[Path, str]) -> None:
     before = contents(whole[0], "resized")
     process = job("resize", whole[0], "letterbox.jpeg_quality=50")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "settings.letterbox.jpeg_quality: 95 before, 50 now" in output
     assert contents(whole[0], "resized") == before

@@ -64,7 +64,7 @@ def test_a_killed_worker_is_replaced(whole: tuple[Path, str], unharmed: list[dic
     family = psutil.Process(process.pid).children(recursive=True)
     victim = next(child for child in family if "RayTrainWorker" in " ".join(child.cmdline()))
     victim.kill()
-    output, _ = process.communicate(timeout=200)
+    output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     trained = epochs("".join(lines) + output)
     assert len({pid for pid, _ in trained}) == 2
@@ -79,7 +79,7 @@ def test_the_same_settings_are_trained_once_and_others_are_refused(
 ) -> None:
     assert "trained already" in run("train", whole[0], "training.name=unharmed", *SETTINGS)
     process = job("train", whole[0], "training.name=unharmed", *SETTINGS, "training.lr=0.5")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "training.lr: 3e-05 before, 0.5 now" in output
     assert len(output.strip().splitlines()) == 1
@@ -87,7 +87,7 @@ def test_the_same_settings_are_trained_once_and_others_are_refused(
 
 def test_more_processes_than_the_machine_holds_are_refused(whole: tuple[Path, str]) -> None:
     process = job("train", whole[0], "training.name=too-many", "training.num_workers=99")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "models/too-many: a worker needs 1 CPUs and 0 GPUs, and of the 99 that work together" in output
     assert not (whole[0] / "models/too-many").exists()

@@ -80,7 +80,7 @@ def test_an_engine_killed_half_way_costs_a_retry_and_no_rows(tmp_path: Path) -> 
     known = captioned(tmp_path)
     process = job(tmp_path, model, tokenizer)
     kill_engine(process, tmp_path / "prompts")
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     assert f"prompts: {2 * NUM_PAINTINGS} rows, 0 quarantined, {2 * NUM_PAINTINGS} new" in output
     rows = Table(str(tmp_path), "prompts", 4).read_all(COLUMNS).to_pylist()
