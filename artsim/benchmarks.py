@@ -202,23 +202,22 @@ def _errors(config: GenerateConfig, batch: Batch) -> Report:
     from artsim.stages.diffusion import Refiner
 
     half = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
-    parts, seeds = _parts(batch, config.workers.micro_batch_size), range(config.workers.micro_batch_size)
+    parts = _parts(batch, config.workers.micro_batch_size)
 
     def plain(dtype: torch.dtype) -> np.ndarray:
         pipe = _pipeline(config, dtype).to(DEVICE)
         painted = []
         for part in parts:
-            generators = [torch.Generator("cpu").manual_seed(seed) for seed, _ in zip(seeds, part["id"], strict=False)]
+            generators = [torch.Generator("cpu").manual_seed(row) for row in range(len(part["id"]))]
             painted += _paint_plainly(pipe, config, part, generator=generators)
         return np.stack([np.asarray(picture) for picture in painted])
 
     def ours() -> np.ndarray:
         refiner, painted = Refiner(half), []
         for part in parts:
-            squares, own = np.stack([decode_jpeg(data) for data in part["image"]]), list(seeds)[: len(part["id"])]
-            latents = refiner.paint(
-                refiner.encode(squares, own), refiner.text(part["prompt"].tolist()), own, config.moderate_strength
-            )
+            squares, seeds = np.stack([decode_jpeg(data) for data in part["image"]]), range(len(part["id"]))
+            text = refiner.text(part["prompt"].tolist())
+            latents = refiner.paint(refiner.encode(squares, seeds), text, seeds, config.moderate_strength)
             painted.append(refiner.decode(latents)[0])
         return np.concatenate(painted)
 
