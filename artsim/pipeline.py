@@ -8,18 +8,15 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, Datasource, ReadTask, TaskPoolStrategy
-from ray.data.block import BlockMetadata
+from ray.data import ActorPoolStrategy
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.annotations import RayDeprecationWarning
 
@@ -28,8 +25,8 @@ from artsim import UserError
 from artsim.command import Command
 from artsim.config import Config, Section, Workers
 from artsim.resume import Input, Work, publish
-from artsim.schemas import digest64, to_arrow, to_batch
-from artsim.step import DONE, Step, Worker, fetch_images, worker_schema, write_rows
+from artsim.schemas import digest64
+from artsim.step import DONE, Step, Worker, give_up
 from artsim.tables import Parts, Table, TableError, claim, create_root, fingerprint, sweep
 
 logger = logging.getLogger("artsim")
@@ -37,6 +34,8 @@ logger = logging.getLogger("artsim")
 PACKAGES = ("ray", "numpy", "pyarrow", "pillow", "opencv-python-headless", "torch", "transformers", "diffusers", "vllm")
 """Whose versions a table notes, where they are installed."""
 LOCAL_OBJECT_STORE_BYTES = 1_500_000_000
+CALLS_PER_WORKER = 2
+"""While one has the stage, the other reads what comes next or writes what came before."""
 MAX_LOST_WORKERS = 8
 """Rows in a row that may end their worker when they are tried alone; more are no coincidence."""
 
@@ -148,14 +147,30 @@ def main(job: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
 
 
-class Chunk(NamedTuple):
-    """Missing rows `start` to `stop` of one bucket: what is read, and usually written, together."""
+class Piece(NamedTuple):
+    """Missing rows `start` to `stop` of one bucket, which become one part."""
 
+    plan: int
+    """which of the plans names them"""
     bucket: int
-    plan: ray.ObjectRef
-    """missing rows by bucket, of this bucket and others"""
     start: int
     stop: int
+
+
+Plan = dict[int, pa.Table]
+"""Key, input_hash and former attempts of missing rows, by bucket."""
+
+
+class Missing(NamedTuple):
+    """What a table lacks: plans, which lie on the cluster, and what a worker does in one call."""
+
+    plans: list[ray.ObjectRef]
+    chunks: list[list[Piece]]
+
+    def keys(self, pieces: Iterable[Piece]) -> pa.Table:
+        """Key, input_hash and former attempts of the rows of some pieces."""
+        plans: dict[int, Plan] = {piece.plan: ray.get(self.plans[piece.plan]) for piece in pieces}
+        return pa.concat_tables(plans[plan][bucket].slice(start, stop - start) for plan, bucket, start, stop in pieces)
 
 
 @ray.remote(num_cpus=1, num_returns=2)
@@ -176,92 +191,113 @@ def _shares(num_buckets: int) -> list[range]:
     return [range(start, num_buckets, num_tasks) for start in range(num_tasks)]
 
 
-def _chunks(step: Step, work: Work, retry_quarantine: bool) -> tuple[list[Chunk], int]:
-    """The missing rows, cut into chunks, and the number of rows that the finished table must account for."""
+def _missing(step: Step, work: Work, retry_quarantine: bool) -> tuple[Missing, int]:
+    """The missing rows, and the number of rows that the finished table must account for."""
     parts, shared, size = work.table.parts(), ray.put(work), step.workers.rows_per_part
-    plans: list[Any] = [
+    tasks: list[Any] = [
         _plan.remote(shared, buckets, parts, retry_quarantine) for buckets in _shares(work.table.num_buckets)
     ]
-    chunks, expected = [], 0
-    for plan, counts in zip((plan for plan, _ in plans), ray.get([counts for _, counts in plans]), strict=True):
+    pieces, expected = [], 0
+    for plan, counts in enumerate(ray.get([counts for _, counts in tasks])):
         expected += sum(wanted for _, wanted in counts.values())
-        chunks += [
-            Chunk(bucket, plan, start, min(start + size, missing))
+        pieces += [
+            Piece(plan, bucket, start, min(start + size, missing))
             for bucket, (missing, _) in counts.items()
             for start in range(0, missing, size)
         ]
-    return chunks, expected
+    return Missing([plan for plan, _ in tasks], _pack(pieces, step.workers.batch_size)), expected
+
+
+def _pack(pieces: Iterable[Piece], batch_size: int) -> list[list[Piece]]:
+    """Put small pieces together as long as they are one batch of the stage."""
+    chunks: list[list[Piece]] = []
+    room = 0
+    for piece in pieces:
+        num_rows = piece.stop - piece.start
+        if num_rows > room:
+            chunks.append([])
+            room = batch_size
+        chunks[-1].append(piece)
+        room -= num_rows
+    return chunks
 
 
 def _fill(step: Step, work: Work, config: Config, retry_quarantine: bool) -> int:
     """Do what is missing and return how many rows came new; what no worker survives is tried row by row."""
-    chunks, expected = _chunks(step, work, retry_quarantine)
-    if chunks:
+    missing, expected = _missing(step, work, retry_quarantine)
+    if missing.chunks:
         work.table.store.delete(["_parts.json"])
         work.table.store.write_json("_plan.json", {"expected": expected})
-    outcome: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     for tolerate in (False, True):
         try:
-            for counts in _stream(step, work, chunks, tolerate) if chunks else ():
-                outcome.update(counts)
-                _check_failures(work.table, outcome, expected, config.max_failure_rate)
+            for some in _stream(step, work, missing, tolerate) if missing.chunks else ():
+                outcomes.update(some)
+                _check_failures(work.table, outcomes, expected, config.max_failure_rate)
         except RayTaskError:
             raise
         except RayError as error:
             logger.warning(f"{step.table}: a worker died again and again ({type(error).__name__}); going on without it")
-        chunks = _left_over(step, work) if chunks else []
-    for counts in _alone(step, work, chunks):
-        outcome.update(counts)
-        _check_failures(work.table, outcome, expected, config.max_failure_rate)
-    return outcome[DONE]
+        missing = _left_over(step, work) if missing.chunks else missing
+    for some in _alone(step, work, missing):
+        outcomes.update(some)
+        _check_failures(work.table, outcomes, expected, config.max_failure_rate)
+    return outcomes[DONE]
 
 
-def _left_over(step: Step, work: Work) -> list[Chunk]:
+def _left_over(step: Step, work: Work) -> Missing:
     """What a pass left undone, after a new start if it left anything.
 
     An actor that Ray Data lets go of in the moment in which it dies is restarted and stays, and keeps its cores
     (Ray 2.60). Leaving the cluster ends it.
     """
-    chunks, _ = _chunks(step, work, retry_quarantine=False)
-    if chunks:
+    missing, _ = _missing(step, work, retry_quarantine=False)
+    if missing.chunks:
         ray.shutdown()
         connect()
-        chunks, _ = _chunks(step, work, retry_quarantine=False)
-    return chunks
+        missing, _ = _missing(step, work, retry_quarantine=False)
+    return missing
 
 
-def _stream(step: Step, work: Work, chunks: list[Chunk], tolerate: bool) -> Iterator[dict[str, int]]:
-    """Run the stage over chunks and write what it gives; yields rows by outcome as parts appear.
+class _Worker(Worker):
+    """A worker that looks up the keys of what it is to do: only places and outcomes cross Ray's object store."""
+
+    def __init__(self, step: Step, work: Work, missing: Missing) -> None:
+        super().__init__(step, work)
+        self._missing = missing
+
+    def __call__(self, pieces: pa.Table) -> pa.Table:
+        keys = self._missing.keys([Piece(**piece) for piece in pieces.to_pylist()])
+        return pa.table({"outcome": self.do(keys)})
+
+
+def _stream(step: Step, work: Work, missing: Missing, tolerate: bool) -> Iterator[list[str]]:
+    """Run the stage over missing rows and write what it gives; yields the outcomes of rows as parts appear.
 
     A worker that dies is replaced, and its rows are tried once more. If that kills the next one too, RayError is
     raised, or, with `tolerate`, the chunk is left missing and the others go on.
     """
     ray.data.DataContext.get_current().max_errored_blocks = -1 if tolerate else 0
-    workers = step.workers
-    # Reads and writes wait more than they compute.
-    io = TaskPoolStrategy(size=max(2, int(ray.cluster_resources().get("CPU", 0))))
-    rows = ray.data.read_datasource(
-        _Missing(step, ray.put(work), chunks), compute=io, num_cpus=0, override_num_blocks=len(chunks)
-    )
+    workers, chunks = step.workers, missing.chunks
     # Ray 2.60 deprecates this argument, but has no other way yet to end the retries of a row that kills.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning, module=__name__)
-    written = rows.map_batches(
-        type(step.stage.__name__, (Worker,), {}),  # so that Ray's progress bars and dashboard name the stage
-        fn_constructor_args=(step, worker_schema(step)),
-        batch_size=workers.batch_size,
+    blocks = [pa.Table.from_pylist([piece._asdict() for piece in chunk]) for chunk in chunks]
+    done = ray.data.from_arrow(blocks).map_batches(
+        type(step.stage.__name__, (_Worker,), {}),  # so that Ray's progress bars and dashboard name the stage
+        fn_constructor_args=(step, work, missing._replace(chunks=[])),
+        batch_size=None,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=min(num_workers(workers), len(chunks))),
+        compute=ActorPoolStrategy(
+            size=min(num_workers(workers), len(chunks)),
+            max_concurrent_calls_per_actor=CALLS_PER_WORKER,
+            enable_true_multi_threading=True,
+        ),
         num_cpus=workers.num_cpus,
         num_gpus=workers.num_gpus,
         max_task_retries=0 if tolerate else 1,
-    ).map_batches(partial(_write, work.table, step.stage.__name__), batch_format="pyarrow", compute=io, num_cpus=0)
-    for counts in written.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield dict(zip(counts["outcome"].to_pylist(), counts["rows"].to_pylist(), strict=True))
-
-
-def _write(table: Table, stage: str, rows: pa.Table) -> pa.Table:
-    outcome = write_rows(table, stage, rows)
-    return pa.table({"outcome": list(outcome), "rows": list(outcome.values())})
+    )
+    for some in done.iter_batches(batch_size=None, batch_format="pyarrow"):
+        yield pa.table(some)["outcome"].to_pylist()
 
 
 def num_workers(workers: Workers) -> int:
@@ -290,53 +326,25 @@ def shortage(table: str, workers: Workers, at_once: int = 1) -> str | None:
     )
 
 
-class _Missing(Datasource):
-    """The rows of some chunks, each chunk one block."""
-
-    def __init__(self, step: Step, work: ray.ObjectRef, chunks: Sequence[Chunk]) -> None:
-        super().__init__()
-        self._step, self._work, self._chunks = step, work, chunks
-
-    def estimate_inmemory_data_size(self) -> int | None:
-        return None
-
-    def get_read_tasks(self, parallelism: int, *_: Any, **__: Any) -> list[ReadTask]:
-        return [
-            ReadTask(
-                partial(_read, self._step.fetch_bytes, self._work, chunk),
-                BlockMetadata(num_rows=chunk.stop - chunk.start, size_bytes=None, exec_stats=None, input_files=None),
-            )
-            for chunk in self._chunks
-        ]
-
-
-def _read(fetch_bytes: int, work: ray.ObjectRef, chunk: Chunk) -> Iterator[pa.Table]:
-    missing: pa.Table = ray.get(chunk.plan)[chunk.bucket]
-    rows = ray.get(work).read(chunk.bucket, missing.slice(chunk.start, chunk.stop - chunk.start))
-    yield fetch_images(rows, fetch_bytes) if fetch_bytes else rows
-
-
-def _alone(step: Step, work: Work, chunks: list[Chunk]) -> Iterator[dict[str, int]]:
-    """Try each row in a worker that it shares with no other; yields rows by outcome as they are written.
+def _alone(step: Step, work: Work, missing: Missing) -> Iterator[list[str]]:
+    """Try each row in a worker that it shares with no other; yields the outcomes of rows as they are written.
 
     What ends or hangs its worker is quarantined, unless MAX_LOST_WORKERS do so one after the other, or a worker does
     not even start: then something else is wrong, TableError says so, and those rows stay missing.
     """
-    schema, shared = worker_schema(step), ray.put(work)
-    read, worker = ray.remote(num_cpus=0)(_read_row), None
-    suspects: list[pa.Table] = []
-    for row in (chunk._replace(start=at, stop=at + 1) for chunk in chunks for at in range(chunk.start, chunk.stop)):
-        one = read.remote(step.fetch_bytes, shared, row)
-        worker = worker or _lone_worker(step, schema)
+    shared, worker = ray.put(work), None
+    suspects: list[tuple[pa.Table, str]] = []
+    for row in (keys.slice(at, 1) for keys in map(missing.keys, missing.chunks) for at in range(len(keys))):
+        worker = worker or _lone_worker(step, shared)
         started = time.monotonic()
         try:
-            results = [*suspects, ray.get(worker.__call__.remote(one))]
+            outcomes = ray.get(worker.do.remote(row))
         except RayActorError as error:
             hung = time.monotonic() - started >= step.workers.timeout_s
             reason = (
                 f"timeout: took over {step.workers.timeout_s} s" if hung else f"killed_worker: {type(error).__name__}"
             )
-            suspects.append(to_arrow(to_batch(ray.get(one)) | {"error": np.array([reason], object)}, schema))
+            suspects.append((row, reason))
             if len(suspects) >= MAX_LOST_WORKERS:
                 raise TableError(
                     f"{step.table}: {len(suspects)} rows one after the other ended their worker ({reason}), so the "
@@ -344,19 +352,16 @@ def _alone(step: Step, work: Work, chunks: list[Chunk]) -> Iterator[dict[str, in
                 ) from error
             worker = None
         else:
+            yield outcomes
+            yield give_up(step, work, suspects)
             suspects = []
-            yield from (write_rows(work.table, step.stage.__name__, result) for result in results)
-    yield from (write_rows(work.table, step.stage.__name__, result) for result in suspects)
+    yield give_up(step, work, suspects)
 
 
-def _read_row(fetch_bytes: int, work: Work, chunk: Chunk) -> pa.Table:
-    return next(_read(fetch_bytes, ray.put(work), chunk))
-
-
-def _lone_worker(step: Step, schema: pa.Schema) -> Any:
+def _lone_worker(step: Step, work: ray.ObjectRef) -> Any:
     """A worker whose stage is built; TableError where building it fails, which is no row's fault."""
     options = {"num_cpus": step.workers.num_cpus, "num_gpus": step.workers.num_gpus, "max_restarts": 0}
-    worker: Any = ray.remote(Worker).options(**options).remote(step, schema)
+    worker: Any = ray.remote(Worker).options(**options).remote(step, work)
     try:
         ray.get(worker.__ray_ready__.remote())
     except RayActorError as error:

@@ -13,8 +13,9 @@ from artsim import training as loop
 from artsim.cache import load_bucket
 from artsim.config import Config
 from artsim.resume import Input, Work
+from artsim.schemas import to_batch
 from artsim.siamese import build_head
-from artsim.step import Step, read_batch
+from artsim.step import Step, read_rows
 
 HEADER = f"{'table':<28}{'rows':>12}{'rows/s each':>13}{'work':>17}{'workers':>9}{'time':>10}{'storage':>11}"
 NUM_STEPS = 4
@@ -68,10 +69,11 @@ def stage_rate(step: Step, work: Work) -> float:
     Where the stage reads files of the source, their reading counts.
     """
     stage = step.stage(*step.arguments)
-    batch = read_batch(step, work, bucket=0)
+    wanted = work.expected(bucket=0)
+    batch = to_batch(read_rows(step, work, wanted))
     num_rows = len(batch["id"])
     if step.fetch_bytes:
-        return num_rows / _seconds(lambda: stage(read_batch(step, work, bucket=0)))
+        return num_rows / _seconds(lambda: stage(to_batch(read_rows(step, work, wanted))))
     at = np.arange(max(num_rows, step.workers.micro_batch_size)) % num_rows
     batch = {name: column[at] for name, column in batch.items()}
     return len(at) / _seconds(lambda: stage(batch))

@@ -99,8 +99,11 @@ class Work:
         rows = expected.filter(pc.invert(settled))
         return rows.sort_by([(name, "ascending") for name in self.table.key])
 
-    def read(self, bucket: int, wanted: pa.Table) -> pa.Table:
-        """What the stage needs for the wanted rows: key, input_hash, attempts and the columns of all inputs."""
+    def read(self, wanted: pa.Table) -> pa.Table:
+        """What the stage needs for wanted rows of any buckets: their columns, and those of all inputs."""
+        return pa.concat_tables([self._read(bucket, rows) for bucket, rows in self.table.by_bucket(wanted)])
+
+    def _read(self, bucket: int, wanted: pa.Table) -> pa.Table:
         for source in self.inputs:
             for name, column in source.rows(bucket, wanted).items():
                 if name not in wanted.column_names:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import faulthandler
 import os
 import sys
+import threading
 import traceback
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -51,28 +52,40 @@ class Step:
     """Each row depends on all rows of the tables read, so a change of any makes all anew."""
 
 
-def fetch_images(rows: pa.Table, max_bytes: int) -> pa.Table:
-    """Rows with the files that their column `uri` names as `image`, and why there is none as `error`."""
-    images, errors = fetch(rows["uri"].to_pylist(), max_bytes)
+def read_rows(step: Step, work: Work, wanted: pa.Table) -> pa.Table:
+    """What the step's stage reads for some rows of any buckets.
+
+    Where the step fetches, the file that `uri` names is `image`, and why there is none `error`.
+    """
+    rows = work.read(wanted)
+    if not step.fetch_bytes:
+        return rows
+    images, errors = fetch(rows["uri"].to_pylist(), step.fetch_bytes)
     rows = rows.append_column("image", pa.array(images, pa.binary()))
     return rows.append_column("error", pa.array(errors, pa.string()))
 
 
-def read_batch(step: Step, work: Work, bucket: int) -> Batch:
-    """All rows of one bucket as the step's stage reads them, whether they are done or not."""
-    rows = work.read(bucket, work.expected(bucket))
-    return to_batch(fetch_images(rows, step.fetch_bytes) if step.fetch_bytes else rows)
-
-
 class Worker:
-    """A stage in a worker process: rows in, rows of the table's schema with `error` and `attempts` out."""
+    """A stage in a worker process: it reads missing rows, calls the stage, and puts what that gives in place.
 
-    def __init__(self, step: Step, schema: pa.Schema) -> None:
-        self._stage, self._timeout_s, self._schema = step.stage(*step.arguments), step.workers.timeout_s, schema
+    Threads may share it: while one has the stage, the others read and write.
+    """
 
-    def __call__(self, rows: pa.Table) -> pa.Table:
+    def __init__(self, step: Step, work: Work) -> None:
+        self._step, self._work, self._schema = step, work, _schema(step)
+        self._stage, self._turn = step.stage(*step.arguments), threading.Lock()
+
+    def do(self, missing: pa.Table) -> list[str]:
+        """Do the rows whose keys are given; returns the outcome of each: DONE, or the reason why not."""
+        rows = read_rows(self._step, self._work, missing)
+        size = self._step.workers.batch_size
+        with self._turn:
+            done = [self._timed(rows.slice(start, size)) for start in range(0, len(rows), size)]
+        return write_rows(self._work.table, self._step, pa.concat_tables(done))
+
+    def _timed(self, rows: pa.Table) -> pa.Table:
         # A decoder that hangs may hold the interpreter's lock: this timer needs no lock and ends the process.
-        faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=sys.__stderr__ or sys.stderr)
+        faulthandler.dump_traceback_later(self._step.workers.timeout_s, exit=True, file=sys.__stderr__ or sys.stderr)
         try:
             return self._apply(rows)
         except EngineError:
@@ -91,26 +104,34 @@ class Worker:
         return pa.concat_tables([to_arrow(batch, self._schema) for batch in batches])
 
 
-def write_rows(table: Table, stage: str, rows: pa.Table) -> dict[str, int]:
-    """Put the rows of a block in place, those with an error in quarantine; returns rows by outcome."""
+def give_up(step: Step, work: Work, rows: Sequence[tuple[pa.Table, str]]) -> list[str]:
+    """Quarantine rows, each a table of one missing row and the error that it gets; returns the reason of each."""
+    schema = _schema(step)
+    failed = [to_arrow(to_batch(row) | {"error": np.array([error], object)}, schema) for row, error in rows]
+    return [reason for row in failed for reason in write_rows(work.table, step, row)]
+
+
+def write_rows(table: Table, step: Step, rows: pa.Table) -> list[str]:
+    """Put rows in place, those with an error in quarantine; returns the outcome of each, in any order."""
     sound, lost = rows.filter(pc.is_null(rows["error"])), rows.filter(pc.is_valid(rows["error"]))
-    outcome = Counter({DONE: len(sound)})
+    outcomes = [DONE] * len(sound)
     if len(sound):
         sound = sound.drop_columns(["error", "attempts"])
         table.write(sound.append_column("row_hash", pa.array(row_hashes(sound))))
     if len(lost):
         errors = [error.partition(": ") for error in lost["error"].to_pylist()]
+        kind: Any = step.stage
         lost = lost.append_column("reason", pa.array([reason for reason, _, _ in errors], pa.string()))
         lost = lost.append_column("message", pa.array([message for _, _, message in errors], pa.string()))
-        lost = lost.append_column("stage", pa.array([stage] * len(lost), pa.string()))
+        lost = lost.append_column("stage", pa.array([kind.__name__] * len(lost), pa.string()))
         attempts = pc.add(lost["attempts"], pa.scalar(1, pa.int32()))
         lost = lost.set_column(lost.column_names.index("attempts"), "attempts", attempts)
         table.write_quarantine(lost.select(quarantine_schema(table.name).names))
-        outcome.update(reason for reason, _, _ in errors)
-    return dict(outcome)
+        outcomes += [reason for reason, _, _ in errors]
+    return outcomes
 
 
-def worker_schema(step: Step) -> pa.Schema:
-    """What a worker hands on: the table's columns but the hash of the row, and how it went."""
+def _schema(step: Step) -> pa.Schema:
+    """What a stage gives: the table's columns but the hash of the row, and how it went."""
     columns = [column for column in step.schema or schema_of(step.table) if column.name != "row_hash"]
     return pa.schema([*columns, pa.field("error", pa.string()), pa.field("attempts", pa.int32())])

@@ -109,7 +109,7 @@ class Table:
         The same rows always get the same name, so a task that is tried again replaces its own file.
         """
         names = []
-        for bucket, chunk in self._sorted_by_bucket(rows):
+        for bucket, chunk in self.by_bucket(rows):
             for part in _cut(chunk, MAX_PART_BYTES):
                 name = f"{bucket:05d}-{len(part)}-{_digest(part, (*self.key, 'input_hash', 'row_hash'))}.parquet"
                 self.store.write(name, _parquet(part))
@@ -119,7 +119,7 @@ class Table:
     def write_quarantine(self, rows: pa.Table) -> list[str]:
         """Write rows of `quarantine_schema`, one file per bucket and reason; returns their names."""
         names = []
-        for bucket, chunk in self._sorted_by_bucket(rows):
+        for bucket, chunk in self.by_bucket(rows):
             for reason in sorted(set(chunk["reason"].to_pylist())):
                 assert reason in REASONS, f"{reason}: not one of schemas.REASONS"
                 part = chunk.filter(pc.equal(chunk["reason"], reason))
@@ -129,7 +129,8 @@ class Table:
                 names.append(name)
         return names
 
-    def _sorted_by_bucket(self, rows: pa.Table) -> Iterable[tuple[int, pa.Table]]:
+    def by_bucket(self, rows: pa.Table) -> Iterable[tuple[int, pa.Table]]:
+        """Rows of any buckets: each bucket that has some, and its rows, sorted by key."""
         buckets = np.array([bucket_of(row_id, self.num_buckets) for row_id in rows["id"].to_pylist()], np.int64)
         for bucket in np.unique(buckets):
             chunk = rows.filter(pa.array(buckets == bucket))

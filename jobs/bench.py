@@ -63,7 +63,7 @@ class ResizeBench(Section):
 
     source: str = Field("", description="local folder of Genre/artist_title.jpg; empty: paintings made by code")
     num_paintings: int = Field(96, ge=1, description="paintings that are made by code")
-    copies: int = Field(10, ge=1, description="how often each painting is resized: the more, the less the start weighs")
+    copies: int = Field(20, ge=1, description="how often each painting is resized: the more, the less the start weighs")
     num_runs: int = Field(3, ge=1)
 
 
