@@ -41,6 +41,11 @@ class Workers(Section):
         16, ge=1, description="rows that a model takes at a time at most; fewer where the card's memory holds fewer"
     )
     timeout_s: float = Field(600.0, gt=0, description="seconds that one batch may take before its worker is ended")
+    memory_gb: float = Field(
+        4.0,
+        ge=0,
+        description="memory that a worker without a GPU may take beside its loaded stage; 0: no limit (Linux)",
+    )
 
 
 class ModelConfig(Section):

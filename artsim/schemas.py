@@ -24,7 +24,7 @@ REASONS = {
     "echo": "the model repeated what it was told instead of answering",
     "invalid_output": "the model's answer does not have the form that was asked for",
     "black_image": "the model's picture is black, or holds values that are no numbers",
-    "killed_worker": "the row ended its worker process, also when it was tried alone",
+    "killed_worker": "the row ended its worker process, or took its memory, also when it was tried alone",
     "timeout": "the row took longer than the stage's timeout_s, also when it was tried alone",
 }
 """Why a row may be in quarantine. A stage puts `reason: message` in the column `error`."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import resource
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -74,23 +76,26 @@ class Worker:
     def __init__(self, step: Step, work: Work) -> None:
         self._step, self._work, self._schema = step, work, _schema(step)
         self._stage, self._turn = step.stage(*step.arguments), threading.Lock()
+        if not step.workers.num_gpus:  # CUDA reserves far more than it uses
+            _limit_memory(step.workers.memory_gb)
 
     def do(self, missing: pa.Table) -> list[str]:
         """Do the rows whose keys are given; returns the outcome of each: DONE, or the reason why not."""
-        rows = read_rows(self._step, self._work, missing)
-        size = self._step.workers.batch_size
-        with self._turn:
-            done = [self._timed(rows.slice(start, size)) for start in range(0, len(rows), size)]
-        return write_rows(self._work.table, self._step, pa.concat_tables(done))
+        try:
+            rows = read_rows(self._step, self._work, missing)
+            size = self._step.workers.batch_size
+            with self._turn:
+                done = [self._timed(rows.slice(start, size)) for start in range(0, len(rows), size)]
+            return write_rows(self._work.table, self._step, pa.concat_tables(done))
+        except (EngineError, MemoryError):
+            traceback.print_exc()
+            os._exit(1)  # as if it had been killed: Ray starts another process, which builds another engine
 
     def _timed(self, rows: pa.Table) -> pa.Table:
         # A decoder that hangs may hold the interpreter's lock: this timer needs no lock and ends the process.
         faulthandler.dump_traceback_later(self._step.workers.timeout_s, exit=True, file=sys.__stderr__ or sys.stderr)
         try:
             return self._apply(rows)
-        except EngineError:
-            traceback.print_exc()
-            os._exit(1)  # as if it had been killed: Ray starts another process, which builds another engine
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -102,6 +107,15 @@ class Worker:
         if len(sound):
             batches.append(self._stage(to_batch(sound)))
         return pa.concat_tables([to_arrow(batch, self._schema) for batch in batches])
+
+
+def _limit_memory(gigabytes: float) -> None:
+    """Let this process take so much more memory than it holds now; what asks for more gets a MemoryError (Linux)."""
+    status = Path("/proc/self/status")
+    if gigabytes and status.exists():
+        held = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmData:"))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (1024 * held + int(1e9 * gigabytes), hard))
 
 
 def give_up(step: Step, work: Work, rows: Sequence[tuple[pa.Table, str]]) -> list[str]:

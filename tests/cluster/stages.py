@@ -13,6 +13,7 @@ from artsim.stages import EngineError
 
 class Shout:
     """Adds caption: the title in capitals. `kill` ends the process, `hang` never returns, `fail` is an error.
+    `eat` takes memory until it gets no more.
 
     `engine` loses the stage's engine; with a file `once`, only while that file does not exist.
     """
@@ -33,6 +34,10 @@ class Shout:
             if self._once:
                 Path(self._once).touch()
             raise EngineError("the engine's process has died")
+        if "eat" in batch["title"]:
+            eaten = []
+            while sum(map(len, eaten)) < 4e9:  # more than the tests allow, and less than would hurt the machine
+                eaten.append(bytes(100_000_000))
         if "hang" in batch["title"]:
             time.sleep(1e6)
         if "bug" in batch["title"]:

@@ -33,7 +33,7 @@ def step(seconds_per_row: float = 0.0, timeout_s: float = 60, **settings: object
         arguments=(seconds_per_row,),
         reads={"_listing": {"title": "title"}},
         settings=settings,
-        workers=Workers(num_workers=2, num_cpus=0.5, batch_size=4, rows_per_part=8, timeout_s=timeout_s),
+        workers=Workers(num_workers=2, num_cpus=0.5, batch_size=4, rows_per_part=8, timeout_s=timeout_s, memory_gb=1),
     )
 
 
@@ -67,19 +67,19 @@ def test_only_what_changed_upstream_is_made_again(tmp_path: Path) -> None:
     assert captions(tmp_path) == {f"g/{row:04d}": f"T{row}" for row in range(10)}
 
 
-def test_rows_that_kill_or_hang_their_worker_are_quarantined_alone(tmp_path: Path) -> None:
+def test_rows_that_kill_hang_or_bloat_their_worker_are_quarantined_alone(tmp_path: Path) -> None:
     titles = [f"t{row}" for row in range(60)]
-    titles[7], titles[31], titles[33] = "kill", "hang", "fail"
+    titles[7], titles[31], titles[33], titles[50] = "kill", "hang", "fail", "eat"
     listing(tmp_path, titles)
     summary = run(step(timeout_s=3), command(tmp_path))
-    assert (summary.rows, summary.quarantined) == (57, 3)
+    assert (summary.rows, summary.quarantined) == (56, 4)
     table = Table(str(tmp_path), "captions", 4)
     names = [name for names in table.parts(table.manifest()).quarantine.values() for name in names]
     found = {row["id"]: row["reason"] for row in table.read_quarantine(names).to_pylist()}
-    assert found == {"g/0007": "killed_worker", "g/0031": "timeout", "g/0033": "corrupt"}
+    assert found == {"g/0007": "killed_worker", "g/0031": "timeout", "g/0033": "corrupt", "g/0050": "killed_worker"}
     shown = status(str(tmp_path))["tables"]["captions"]
-    assert (shown["expected"], shown["done"]) == (60, 57)
-    assert shown["quarantined"] == {"killed_worker": 1, "timeout": 1, "corrupt": 1}
+    assert (shown["expected"], shown["done"]) == (60, 56)
+    assert shown["quarantined"] == {"killed_worker": 2, "timeout": 1, "corrupt": 1}
 
 
 def test_a_lost_engine_costs_a_retry_and_no_row(tmp_path: Path) -> None:
