@@ -1,6 +1,7 @@
 """How fast we are beside the plain way of doing the same work, measured in turns: prints one JSON object.
 
 python jobs/bench.py resize source=/path/to/paintings letterbox.workers.batch_size=4
+python jobs/bench.py resume num_rows=10000000
 python jobs/bench.py train num_runs=5
 python jobs/bench.py generate --random-weights --against thesis num_rows=64
 
@@ -10,29 +11,20 @@ job.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-import multiprocessing
-import os
-import shutil
-import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 import torch
 from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
-from artsim import gallery, pipeline
+from artsim import pipeline
 from artsim.benchmarks import (
     CaptionBench,
     GenerateBench,
@@ -42,29 +34,13 @@ from artsim.benchmarks import (
     bench_generate,
     bench_prompt,
 )
-from artsim.command import FULL_PROFILE, LOCAL_PROFILE, load_config
+from artsim.command import FULL_PROFILE, load_config
 from artsim.config import Config, ConfigError, Section
 from artsim.siamese import build_head
-from artsim.stages.letterbox import Letterbox
-from artsim.tables import Table
 from artsim.training import Features, Pairs, Rows, TrainingState, start_training, train_epoch
 from artsim.training import statistics as feature_statistics
-from jobs import ingest, resize
-
-Report = dict[str, Any]
-Work = dict[str, Any]
-"""What was done: equal on both sides, or the comparison is worth nothing."""
-Measurement = tuple[float, Work]
-"""Things done per second, and what was done."""
-
-
-class ResizeBench(Section):
-    """Images per second: the job on Ray Data, and a pool of as many processes that calls the same stage."""
-
-    source: str = Field("", description="local folder of Genre/artist_title.jpg; empty: paintings made by code")
-    num_paintings: int = Field(96, ge=1, description="paintings that are made by code")
-    copies: int = Field(20, ge=1, description="how often each painting is resized: the more, the less the start weighs")
-    num_runs: int = Field(3, ge=1)
+from artsim.turns import Measurement, Report, in_turns
+from jobs.bench_tables import ResizeBench, ResumeBench, bench_resize, bench_resume
 
 
 class TrainBench(Section):
@@ -74,99 +50,6 @@ class TrainBench(Section):
     num_epochs: int = Field(8, ge=1, description="epochs of a run on cached features; the encoder's runs have one")
     num_threads: int = Field(1, ge=1, description="of torch; with more, small steps suffer most from a busy machine")
     num_runs: int = Field(3, ge=1)
-
-
-def bench_resize(options: ResizeBench, settings: Sequence[str]) -> Report:
-    """From the finished table artworks to the finished table resized, and from files to files.
-
-    Not counted: the start of Ray, and of the pool's processes. Counted: the start of Ray's actors, planning, hashing
-    and settling. Ours flushes each part to the disk (fsync), the pool leaves that to the system. The pool is as nice
-    as Ray's workers are, or it alone would get the cores where others want them too.
-    """
-    with tempfile.TemporaryDirectory(prefix="artsim-bench-") as folder:
-        root = f"{folder}/root"
-        config = load_config(LOCAL_PROFILE, [*settings, f"root={root}"])
-        pipeline.connect()
-        workers = config.letterbox.workers
-        num_processes = workers.num_workers or max(1, int(ray.cluster_resources()["CPU"] / (workers.num_cpus or 1)))
-        # Not forked: Ray's threads are in this process.
-        spawn = multiprocessing.get_context("spawn")
-        with spawn.Pool(num_processes, os.nice, (ray.get(_niceness.remote()),)) as pool:
-            source = options.source or f"{folder}/gallery"
-            if not options.source:
-                pool.map(partial(_paint, config, source), range(options.num_paintings), chunksize=1)
-            if options.copies > 1:
-                source = _link(source, f"{folder}/copies", options.copies)
-            arguments = [*settings, f"root={root}", f"source.uri={source}"]
-            ingest.main(arguments)
-            artworks = Table(root, "artworks", config.num_buckets).read_all(("id", "uri"))
-            files = artworks.sort_by("id")["uri"].to_pylist()
-            ours = partial(_resize_on_ray, arguments, config)
-            plain = partial(_resize_in_pool, pool, config, f"{folder}/plain", files)
-            plain()  # every process has loaded its libraries, and the files are in the system's cache
-            report = _in_turns(ours, plain, options.num_runs)
-    facts = {"num_images": len(files), "num_processes": num_processes, "workers": workers.model_dump()}
-    return {"name": "resize", **report, "unit": "images/s", "target": 0.85, **facts}
-
-
-def _paint(config: Config, folder: str, index: int) -> None:
-    painting = gallery.paint(index, config.gallery)
-    file = Path(folder, painting.path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(painting.image)
-
-
-def _link(source: str, folder: str, copies: int) -> str:
-    """A folder in which each file of another is found several times."""
-    for file in Path(source).resolve().glob("*/*"):
-        for copy in range(copies):
-            link = Path(folder, f"{copy}-{file.parent.name}", file.name)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(file)
-    return folder
-
-
-@ray.remote(num_cpus=0)
-def _niceness() -> int:
-    """How readily Ray's workers let others have the cores."""
-    return os.nice(0)
-
-
-def _resize_on_ray(arguments: Sequence[str], config: Config) -> Measurement:
-    shutil.rmtree(f"{config.root}/resized", ignore_errors=True)
-    began = time.perf_counter()
-    resize.main(arguments)
-    seconds = time.perf_counter() - began
-    columns = [f"image_{size}" for size in config.letterbox.sizes]
-    rows = Table(config.root, "resized", config.num_buckets).read_all(columns)
-    return len(rows) / seconds, _digest(image for name in columns for image in rows[name].to_pylist())
-
-
-def _resize_in_pool(pool: Any, config: Config, folder: str, files: Sequence[str]) -> Measurement:
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
-    began = time.perf_counter()
-    done = sum(pool.imap_unordered(partial(_resize_file, config, folder), enumerate(files)))
-    seconds = time.perf_counter() - began
-    return done / seconds, _digest(path.read_bytes() for path in Path(folder).iterdir())
-
-
-def _resize_file(config: Config, folder: str, numbered: tuple[int, str]) -> int:
-    """What one would write without ArtSim: read a file, call the function, write its squares; how many were done."""
-    number, uri = numbered
-    images = np.array([Path(uri).read_bytes()], object)
-    batch = Letterbox(config.letterbox, config.source.max_pixels)({"image": images})
-    if batch["error"][0] is not None:
-        return 0
-    for size in config.letterbox.sizes:
-        Path(folder, f"{number}_{size}.jpg").write_bytes(batch[f"image_{size}"][0])
-    return 1
-
-
-def _digest(contents: Iterable[bytes]) -> Work:
-    """How many files there are, and what identifies them in any order."""
-    digests = sorted(hashlib.sha256(data).digest() for data in contents)
-    return {"num_files": len(digests), "sha256": hashlib.sha256(b"".join(digests)).hexdigest()[:16]}
 
 
 class EncoderInTheLoop(Features):
@@ -208,7 +91,7 @@ def bench_train(options: TrainBench, settings: Sequence[str]) -> Report:
         in_loop = EncoderInTheLoop(pixels, encoder, tokens=preset == "tokens")
         ours = partial(_train, chosen, features, features, options.num_triplets, options.num_epochs)
         reference = partial(_train, chosen, in_loop, features, options.num_triplets, 1)
-        report = _in_turns(ours, reference, options.num_runs)
+        report = in_turns(ours, reference, options.num_runs)
         num_weights = sum(weight.numel() for weight in build_head(chosen.head, *features.sizes).parameters())
         facts = {"preset": preset, "num_weights": num_weights, "target": target}
         reports[preset] = report | {"unit": "triplets/s", **facts}
@@ -253,30 +136,6 @@ def _fresh_state(config: Config, cached: Features) -> TrainingState:
     return start_training(head, config.training)
 
 
-def _in_turns(ours: Callable[[], Measurement], reference: Callable[[], Measurement], num_runs: int) -> Report:
-    """Measure both several times, whoever was second going first: medians, and the median of the runs' ratios."""
-    runs: list[dict[str, Any]] = []
-    for number in range(num_runs):
-        sides = {"ours": ours, "reference": reference}
-        load = os.getloadavg()[0]
-        measured = {name: sides[name]() for name in sorted(sides, reverse=number % 2 == 1)}
-        (rate, work), (plain_rate, plain_work) = measured["ours"], measured["reference"]
-        assert _alike(work, plain_work), f"not the same work: {work} and {plain_work}"
-        figures = {"ours": rate, "reference": plain_rate, "ratio": rate / plain_rate, "load": load}
-        rounded = {name: float(f"{value:.4g}") for name, value in figures.items()}
-        runs.append(rounded | {"work": {"ours": work, "reference": plain_work}})
-    medians = {name: statistics.median(run[name] for run in runs) for name in ("ours", "reference", "ratio")}
-    return {name: float(f"{value:.4g}") for name, value in medians.items()} | {"runs": runs}
-
-
-def _alike(work: Work, other: Work) -> bool:
-    """Whether two sides did the same; figures may differ by a thousandth, as batches round differently."""
-    return work.keys() == other.keys() and all(
-        math.isclose(value, other[name], rel_tol=1e-3) if isinstance(value, float) else value == other[name]
-        for name, value in work.items()
-    )
-
-
 def _of_model(benchmark: Callable[[Any, Config], Report]) -> Callable[[Any, Sequence[str]], Report]:
     """A benchmark of a model's stage under the settings of jobs/full.yaml."""
     return lambda options, settings: benchmark(options, load_config(FULL_PROFILE, settings))
@@ -284,6 +143,7 @@ def _of_model(benchmark: Callable[[Any, Config], Report]) -> Callable[[Any, Sequ
 
 BENCHMARKS: dict[str, tuple[type[Section], Callable[[Any, Sequence[str]], Report]]] = {
     "resize": (ResizeBench, bench_resize),
+    "resume": (ResumeBench, bench_resume),
     "caption": (CaptionBench, _of_model(bench_caption)),
     "prompt": (ModelBench, _of_model(bench_prompt)),
     "generate": (GenerateBench, _of_model(bench_generate)),

@@ -23,11 +23,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows, left_out = list_pairs(config.pairs, paintings)
     replace(Table(config.root, "_pairs", num_buckets), rows)
     print(f"pairs: {len(rows)} of {config.pairs.uri}, {left_out} left out, whose painting is in quarantine", flush=True)
-    for step in _steps(config):
+    for step in steps(config):
         pipeline.run(step, command)
 
 
-def _steps(config: Config) -> tuple[pipeline.Step, pipeline.Step]:
+def steps(config: Config) -> tuple[pipeline.Step, pipeline.Step]:
+    """What fills `prompts` and `generated` from the table of pairs."""
     prompts = pipeline.Step(
         table="prompts",
         stage=TakePrompt,

@@ -1,6 +1,8 @@
 """Both sides of each benchmark, in small: they do the same work, and the report says how fast."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 
 from jobs import bench
+from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.cluster
 
@@ -28,8 +31,9 @@ def check(report: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_resize_writes_the_same_squares_on_both_sides(capsys: pytest.CaptureFixture[str]) -> None:
-    own = ["num_paintings=5", "copies=2", "num_runs=1"]
+@pytest.mark.parametrize("against", ["pool", "thesis"])
+def test_resize_writes_the_same_squares_on_both_sides(against: str, capsys: pytest.CaptureFixture[str]) -> None:
+    own = ["num_paintings=5", "copies=2", "num_runs=1", f"against={against}"]
     sizes = ["letterbox.sizes=[96, 64]", "generate.size=64", "embed.size=64"]
     bench.main(["resize", *own, *sizes, "gallery.max_side_px=200", "letterbox.workers.num_workers=2"])
     report = json.loads(capsys.readouterr().out)
@@ -38,6 +42,20 @@ def test_resize_writes_the_same_squares_on_both_sides(capsys: pytest.CaptureFixt
     assert work["ours"] == work["reference"]
     assert work["ours"]["num_files"] == 20
     check(report)
+
+
+@pytest.mark.slow
+def test_resume_goes_on_with_the_parts_that_were_lost() -> None:
+    # A program: the benchmark ends the Ray that it runs on.
+    command = [sys.executable, "jobs/bench.py", "resume", "num_rows=3000", "share_missing=0.1"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    report = json.loads(done.stdout)
+    (run,) = report["runs"]
+    assert run["rows"] == 3000
+    assert 0 < run["new_rows"] < 1000
+    assert 0 < report["ours"] < run["seconds"]
+    assert 0.1 < report["peak_memory_gb"] < 6
+    assert len(report["fill_memory_gb"]) == 4
 
 
 def test_train_learns_the_same_on_both_sides(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,9 +72,9 @@ def test_train_learns_the_same_on_both_sides(capsys: pytest.CaptureFixture[str])
 
 def test_a_misspelt_name_or_setting_is_one_sentence() -> None:
     for argv, message in (
-        ([], "NAME is one of resize, caption, prompt, generate, embed, train, not ''"),
-        (["resise"], "NAME is one of resize, caption, prompt, generate, embed, train, not 'resise'"),
-        (["resize", "num_run=3"], "num_run = 3: no such setting; known are source, num_paintings"),
+        ([], "NAME is one of resize, resume, caption, prompt, generate, embed, train, not ''"),
+        (["resise"], "NAME is one of resize, resume, caption, prompt, generate, embed, train, not 'resise'"),
+        (["resize", "num_run=3"], "num_run = 3: no such setting; known are against, source, num_paintings"),
         (["train", "num_runs=0"], "num_runs = 0: Input should be greater than or equal to 1"),
         (["train", "num_runs"], "num_runs: write key=value"),
     ):
