@@ -7,13 +7,18 @@ import os
 import posixpath
 import uuid
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+
+NUM_CONNECTIONS = 16
+"""Files of an object store that are opened at a time."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,16 @@ class Store:
         return path, pafs.LocalFileSystem() if local else pafs.PyFileSystem(pafs.FSSpecHandler(fs))
 
     def dataset(self, names: Sequence[str]) -> pads.Dataset:
-        """Some Parquet files of one schema as an Arrow dataset."""
+        """Some Parquet files of one schema as an Arrow dataset.
+
+        Of an object the footer and the ranges that hold the wanted columns are read, and nothing ahead of them.
+        """
         fs, path = self._at("")
-        return pads.dataset([posixpath.join(path, name) for name in names], filesystem=fs, format="parquet")
+        paths = [posixpath.join(path, name) for name in names]
+        if isinstance(fs, LocalFileSystem):
+            return pads.dataset(paths, filesystem=fs, format="parquet")
+        parquet = pads.ParquetFileFormat()
+        with ThreadPoolExecutor(NUM_CONNECTIONS) as pool:  # each asks for its size
+            files = list(pool.map(lambda path: fs.open(path, "rb", cache_type="none"), paths))
+        fragments = [parquet.make_fragment(pa.PythonFile(file, "r")) for file in files]
+        return pads.FileSystemDataset(fragments, schema=fragments[0].physical_schema, format=parquet)

@@ -112,7 +112,7 @@ class Table:
         for bucket, chunk in self.by_bucket(rows):
             for part in _cut(chunk, MAX_PART_BYTES):
                 name = f"{bucket:05d}-{len(part)}-{_digest(part, (*self.key, 'input_hash', 'row_hash'))}.parquet"
-                self.store.write(name, _parquet(part))
+                self.store.write(name, _parquet(part, self.key))
                 names.append(name)
         return names
 
@@ -125,7 +125,7 @@ class Table:
                 part = chunk.filter(pc.equal(chunk["reason"], reason))
                 digest = _digest(part, (*self.key, "input_hash", "attempts"))
                 name = f"{bucket:05d}-{reason}-{len(part)}-{digest}.parquet"
-                self.store.write(posixpath.join(QUARANTINE, name), _parquet(part))
+                self.store.write(posixpath.join(QUARANTINE, name), _parquet(part, self.key))
                 names.append(name)
         return names
 
@@ -140,7 +140,8 @@ class Table:
         """All that some quarantine files say."""
         if not names:
             return quarantine_schema(self.name).empty_table()
-        return self.store.dataset([posixpath.join(QUARANTINE, name) for name in names]).to_table()
+        found = self.store.dataset([posixpath.join(QUARANTINE, name) for name in names])
+        return found.to_table(columns=quarantine_schema(self.name).names)
 
 
 def open_root(root: str) -> int:
@@ -303,8 +304,12 @@ def _cut(rows: pa.Table, max_bytes: int) -> Iterable[pa.Table]:
     yield from _cut(rows.slice(half), max_bytes)
 
 
-def _parquet(rows: pa.Table) -> bytes:
+def _parquet(rows: pa.Table, key: Sequence[str]) -> bytes:
     """One Parquet file with row groups below MAX_ROW_GROUP_BYTES; statistics for scalars, so that readers can skip."""
+    # Key and hashes lie together, in the middle: with either square of `resized` they are one range of bytes.
+    others = [name for name in rows.column_names if name not in (*key, "input_hash", "row_hash")]
+    middle = [name for name in rows.column_names if name not in others]
+    rows = rows.select([*others[: len(others) // 2], *middle, *others[len(others) // 2 :]])
     buffer = io.BytesIO()
     scalars = [name for name in rows.column_names if not _is_bulky(rows.schema.field(name).type)]
     compression = "zstd" if len(scalars) == rows.num_columns else "none"  # JPEGs and features do not shrink
