@@ -14,7 +14,7 @@ import torch
 from artsim.cache import Key, load_bucket, locate
 from artsim.config import LEVELS, TIERS
 from artsim.images import crop_box, decode_jpeg, encode_jpeg
-from artsim.metrics import bootstrap_intervals, match_ranks, recall_at_k, summary, wins
+from artsim.metrics import bootstrap_intervals, match_ranks, mean_reciprocal_rank, recall_at_k, summary, wins
 from artsim.report import Example
 from artsim.resume import Input
 from artsim.schemas import bucket_of
@@ -114,7 +114,7 @@ class Scored:
 
 
 def figures(scored: Scored) -> list[dict[str, Any]]:
-    """The thesis's figures and the AUC, a row for each scorer, split, level and tier that has a triplet."""
+    """Figures of triplets and of verification, a row for each scorer, split, level and tier that has a triplet."""
     found = []
     for split, level, tier in itertools.product(SPLITS, LEVELS, TIERS):
         rows = scored.where(split=split, level=level, tier=tier)
@@ -146,7 +146,8 @@ def recalls(scored: Scored) -> list[dict[str, Any]]:
         for name in SCORERS:
             recall = {str(k): share for k, share in recall_at_k(ranks[name], KS).items()}
             counts = {"split": split, "level": level, "n": len(version), "gallery": len(gallery)}
-            found.append({"scorer": name, **counts, "recall": recall, **intervals[name]})
+            reciprocal = mean_reciprocal_rank(ranks[name])
+            found.append({"scorer": name, **counts, "recall": recall, "mrr": reciprocal, **intervals[name]})
     return found
 
 

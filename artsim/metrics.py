@@ -37,6 +37,32 @@ def auc(positive: Floats, negative: Floats) -> float:
     return float(below.sum() / (2 * len(positive) * len(negative)))
 
 
+def roc_curve(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
+    """At each threshold between two similarities, falling: share of negatives, and of positives, that are above it.
+
+    The ROC curve (FPR, TPR), from (0, 0) to (1, 1); similarities that are equal fall together.
+    """
+    positive, negative = _similarities(positive, negative)
+    thresholds = np.unique(np.concatenate([positive, negative]))[::-1]
+    above = [(len(side) - np.searchsorted(np.sort(side), thresholds)) / len(side) for side in (negative, positive)]
+    return np.concatenate([[0.0], above[0]]), np.concatenate([[0.0], above[1]])
+
+
+def equal_error_rate(positive: Floats, negative: Floats) -> float:
+    """Where as many negatives pass as positives fail, on the ROC curve joined by straight lines."""
+    passed, found = roc_curve(positive, negative)
+    difference = passed - (1 - found)
+    last = int(np.argmax(difference >= 0))
+    share = -difference[last - 1] / (difference[last] - difference[last - 1])
+    return float(passed[last - 1] + share * (passed[last] - passed[last - 1]))
+
+
+def tpr_at_fpr(positive: Floats, negative: Floats, fpr: float) -> float:
+    """Share of positives found at the lowest threshold that at most a share `fpr` of the negatives passes."""
+    passed, found = roc_curve(positive, negative)
+    return float(found[passed <= fpr].max())
+
+
 def match_ranks(
     queries: Floats, gallery: Floats, targets: NDArray[np.integer] | None = None, chunk: int = 512
 ) -> NDArray[np.int64]:
@@ -62,6 +88,11 @@ def recall_at_k(ranks: NDArray[np.integer], ks: Sequence[int]) -> dict[int, floa
     return {k: float(np.mean(ranks <= k)) for k in ks}
 
 
+def mean_reciprocal_rank(ranks: NDArray[np.integer]) -> float:
+    """Mean of 1 / match_ranks (Voorhees 1999); with one match for each query also the mean average precision."""
+    return float(np.mean(1 / ranks))
+
+
 def bootstrap_intervals(
     values: Floats, groups: NDArray[np.integer], num_draws: int = 2000
 ) -> list[tuple[float, float]]:
@@ -79,7 +110,7 @@ def bootstrap_intervals(
 
 
 def summary(positive: Floats, negative: Floats) -> dict[str, float]:
-    """The thesis's figures of paired similarities (n,) and their AUC."""
+    """The thesis's figures of paired similarities (n,), and those of verification by a threshold."""
     accuracy = triplet_accuracy(positive, negative)
     mean_positive, mean_negative = float(np.mean(positive, dtype=float)), float(np.mean(negative, dtype=float))
     return {
@@ -88,6 +119,9 @@ def summary(positive: Floats, negative: Floats) -> dict[str, float]:
         "mean_negative": mean_negative,
         "gap": mean_positive - mean_negative,
         "auc": auc(positive, negative),
+        "eer": equal_error_rate(positive, negative),
+        "tpr_at_fpr_0.01": tpr_at_fpr(positive, negative, 0.01),
+        "tpr_at_fpr_0.001": tpr_at_fpr(positive, negative, 0.001),
     }
 
 

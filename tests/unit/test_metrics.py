@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 from scipy.stats import bootstrap
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import label_ranking_average_precision_score, roc_auc_score
+from sklearn.metrics import roc_curve as scikit_learns_curve
 
-from artsim.metrics import auc, bootstrap_intervals, match_ranks, recall_at_k, summary, triplet_accuracy
+from artsim.metrics import (
+    auc,
+    bootstrap_intervals,
+    equal_error_rate,
+    match_ranks,
+    mean_reciprocal_rank,
+    recall_at_k,
+    roc_curve,
+    summary,
+    tpr_at_fpr,
+    triplet_accuracy,
+)
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 15])
@@ -16,6 +29,38 @@ def test_auc_is_scikit_learns_with_and_without_ties(decimals: int) -> None:
     positive, negative = rng.normal(0.5, 1, 300).round(decimals), rng.normal(0, 1, 500).round(decimals)
     labels = np.repeat([1, 0], [300, 500])
     assert auc(positive, negative) == pytest.approx(roc_auc_score(labels, np.r_[positive, negative]), abs=1e-12)
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 15])
+def test_the_roc_curve_and_its_points_are_scikit_learns(decimals: int) -> None:
+    rng = np.random.default_rng(decimals)
+    positive, negative = rng.normal(1, 1, 400).round(decimals), rng.normal(0, 1, 3000).round(decimals)
+    labels, similarities = np.repeat([1, 0], [400, 3000]), np.r_[positive, negative]
+    fpr, tpr, _ = scikit_learns_curve(labels, similarities, drop_intermediate=False)
+    ours = roc_curve(positive, negative)
+    assert ours[0] == pytest.approx(fpr, abs=1e-12)
+    assert ours[1] == pytest.approx(tpr, abs=1e-12)
+    for limit in (0.001, 0.01):
+        assert tpr_at_fpr(positive, negative, limit) == tpr[fpr <= limit].max()
+    crossing = brentq(lambda x: 1 - x - np.interp(x, fpr, tpr), 0, 1)
+    assert equal_error_rate(positive, negative) == pytest.approx(crossing, abs=1e-9)
+    assert 0.2 < crossing < 0.4
+
+
+def test_verification_of_what_is_easy_impossible_or_a_tie() -> None:
+    low, high = np.array([0.1, 0.2]), np.array([0.8, 0.9])
+    assert (equal_error_rate(high, low), tpr_at_fpr(high, low, 0.001)) == (0, 1)
+    assert (equal_error_rate(low, high), tpr_at_fpr(low, high, 0.001)) == (1, 0)
+    assert (equal_error_rate(low, low), tpr_at_fpr(np.ones(3), np.ones(5), 0.01)) == (0.5, 0)
+
+
+def test_mean_reciprocal_rank_is_scikit_learns_average_precision() -> None:
+    rng = np.random.default_rng(0)
+    gallery = rng.normal(size=(30, 4))
+    queries = gallery + rng.normal(size=(30, 4))
+    expected = label_ranking_average_precision_score(np.eye(30, dtype=int), queries @ gallery.T)
+    assert mean_reciprocal_rank(match_ranks(queries, gallery)) == pytest.approx(expected)
+    assert 0.1 < expected < 0.9
 
 
 def test_summary_by_hand() -> None:
