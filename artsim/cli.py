@@ -15,6 +15,7 @@ from artsim import UserError
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
+Root = Annotated[str, typer.Argument(help="folder or URL of the tables")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object, for programs")]
 
 
@@ -33,7 +34,7 @@ def main() -> None:
 
 
 @app.command()
-def status(root: Annotated[str, typer.Argument(help="folder or URL of the tables")], as_json: Json = False) -> None:
+def status(root: Root, as_json: Json = False) -> None:
     """Rows expected, done and quarantined in each table."""
     from artsim.tables import status as read_status
 
@@ -49,6 +50,45 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
         expected = "?" if table["expected"] is None else f"{table['expected']:,}"
         lines.append(f"{name:<30} {table['done']:>9,} {expected:>9} {table['recipe']:<17} {reasons}")
     return lines
+
+
+def _print_reasons(wanted: bool) -> None:
+    if wanted:
+        from artsim.schemas import REASONS
+
+        print("\n".join(f"{reason:<15} {meaning}" for reason, meaning in REASONS.items()))
+        raise typer.Exit
+
+
+@app.command()
+def quarantine(
+    root: Root,
+    table: Annotated[str | None, typer.Option(help="only this table, such as resized")] = None,
+    reason: Annotated[str | None, typer.Option(help="only this reason; --reasons lists them")] = None,
+    export: Annotated[str | None, typer.Option(help="write all rows to this .csv or .parquet file")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="rows to show")] = 50,
+    as_json: Json = False,
+    reasons: Annotated[
+        bool, typer.Option("--reasons", is_eager=True, callback=_print_reasons, help="what each reason means")
+    ] = False,
+) -> None:
+    """Rows that could not be done, with the reason of each. Jobs try them again with --retry-quarantine."""
+    from artsim import quarantine as lost
+
+    with _one_sentence():
+        found = lost.Quarantine.of(root, table, reason)
+        if export is not None:
+            print(f"{found.export(export):,} rows in {export}")
+            return
+        rows = found.first(limit)
+    counts, more = found.counts(), found.num_rows - len(rows)
+    if as_json:
+        print(json.dumps({"root": root, "quarantined": counts, "rows": rows, "more": more}, indent=1))
+        return
+    lines = [*lost.counts_lines(counts), "", *map(lost.row_line, rows)] if counts else ["nothing is in quarantine"]
+    print("\n".join(lines))
+    if more:
+        print(f"and {more:,} more: --limit shows more rows, --export writes all")
 
 
 @app.command()

@@ -41,14 +41,14 @@ class Parts(NamedTuple):
     @property
     def num_rows(self) -> int:
         """Rows in all parts, read from their names."""
-        return sum(_facts(name)[1] for names in self.rows.values() for name in names)
+        return sum(part_facts(name)[1] for names in self.rows.values() for name in names)
 
     @property
     def reasons(self) -> dict[str, int]:
         """Quarantined rows by reason, commonest first, read from the names."""
         counts: Counter[str] = Counter()
         for name in (name for names in self.quarantine.values() for name in names):
-            counts[_facts(name)[2]] += _facts(name)[1]
+            counts[part_facts(name)[2]] += part_facts(name)[1]
         return dict(counts.most_common())
 
 
@@ -224,7 +224,7 @@ def status(root: str) -> dict[str, Any]:
     """Rows expected, done and quarantined in each table of a root, from manifests and file names alone."""
     num_buckets = open_root(root)
     tables = {}
-    for name in _table_names(root):
+    for name in table_names(root):
         table = Table(root, name, num_buckets)
         header, manifest = table.header(), table.manifest()
         if header is None:
@@ -251,7 +251,8 @@ ORDER = (
 """Tables in the order in which a row walks through them."""
 
 
-def _table_names(root: str) -> list[str]:
+def table_names(root: str) -> list[str]:
+    """The tables that a root holds, in the order in which a row walks through them."""
     there = Store(root).list()
     names = []
     for kind in ORDER:
@@ -262,7 +263,8 @@ def _table_names(root: str) -> list[str]:
     return names
 
 
-def _facts(name: str) -> tuple[int, int, str]:
+def part_facts(name: str) -> tuple[int, int, str]:
+    """What the name of a part says: its bucket, its number of rows, and the reason if it is one of quarantine."""
     match = _PART_NAME.fullmatch(name)
     assert match is not None, name
     return int(match["bucket"]), int(match["rows"]), match["reason"] or ""
@@ -272,7 +274,7 @@ def parts_by_bucket(rows: Sequence[str], quarantine: Sequence[str]) -> Parts:
     parts = Parts(defaultdict(list), defaultdict(list))
     for names, found in ((rows, parts.rows), (quarantine, parts.quarantine)):
         for name in filter(_PART_NAME.fullmatch, names):
-            found[_facts(name)[0]].append(name)
+            found[part_facts(name)[0]].append(name)
     return parts
 
 
