@@ -35,7 +35,7 @@ def main() -> None:
 
 @app.command()
 def status(root: Root, as_json: Json = False) -> None:
-    """Rows expected, done and quarantined in each table."""
+    """Rows expected, done and quarantined in each table; how fast a running one goes, and when it will be done."""
     from artsim.tables import status as read_status
 
     with _one_sentence():
@@ -44,11 +44,13 @@ def status(root: Root, as_json: Json = False) -> None:
 
 
 def _status_lines(found: dict[str, Any]) -> list[str]:
-    lines = [f"{'table':<30} {'done':>9} {'expected':>9} {'recipe':<17} quarantined"]
+    from artsim.progress import sentence
+
+    lines = [f"{'table':<28} {'done':>11} {'expected':>11}  {'state':<42} quarantined"]
     for name, table in found["tables"].items():
-        reasons = ", ".join(f"{reason} {count}" for reason, count in table["quarantined"].items()) or "-"
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in table["quarantined"].items()) or "-"
         expected = "?" if table["expected"] is None else f"{table['expected']:,}"
-        lines.append(f"{name:<30} {table['done']:>9,} {expected:>9} {table['recipe']:<17} {reasons}")
+        lines.append(f"{name:<28} {table['done']:>11,} {expected:>11}  {sentence(table):<42} {reasons}")
     return lines
 
 

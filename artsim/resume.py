@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -156,6 +157,7 @@ def publish(table: Table, settled: Iterable[Parts], inputs: Iterable[Input] = ()
         "quarantined": everything.reasons,
         "digest": hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16],
         "inputs": {source.table.name: source.digest for source in inputs},
+        "finished": time.time(),
         "parts": rows,
         "quarantine_parts": quarantine,
     }

@@ -8,6 +8,7 @@ import posixpath
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow.dataset as pads
@@ -67,6 +68,19 @@ class Store:
             return []
         return sorted(posixpath.basename(entry.rstrip("/")) for entry in found)
 
+    def times(self, name: str = "") -> dict[str, float]:
+        """Names right below a folder and when each appeared, epoch s (0 where that is not told), from one listing."""
+        fs, path = self._at(name)
+        try:
+            if isinstance(fs, LocalFileSystem):
+                with os.scandir(path) as entries:
+                    return {entry.name: _mtime(entry) for entry in entries}
+            fs.invalidate_cache(path)
+            found = fs.ls(path, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return {posixpath.basename(entry["name"].rstrip("/")): _appeared(entry) for entry in found}
+
     def find(self) -> set[str]:
         """Names of all files below, with the folders that they lie in; empty where there is none."""
         fs, path = self._at("")
@@ -99,3 +113,21 @@ class Store:
         """Some Parquet files of one schema as an Arrow dataset."""
         fs, path = self._at("")
         return pads.dataset([posixpath.join(path, name) for name in names], filesystem=fs, format="parquet")
+
+
+_TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
+"""What fsspec's file systems call the time of a file: S3, Azure, local and others, Google, memory."""
+
+
+def _mtime(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:  # a temporary file that has its name by now
+        return 0.0
+
+
+def _appeared(entry: dict[str, Any]) -> float:
+    value = next((entry[name] for name in _TIMES if entry.get(name) is not None), 0.0)
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.timestamp() if isinstance(value, datetime) else float(value)
