@@ -94,6 +94,23 @@ def quarantine(
 
 
 @app.command()
+def export(
+    root: Root,
+    destination: Annotated[str, typer.Argument(help="empty folder or URL")],
+    form: Annotated[str, typer.Option("--as", help="folders, parquet or webdataset")] = "folders",
+    originals: Annotated[
+        str, typer.Option(help="the painting beside its versions: none, square (as resized) or content (cut out)")
+    ] = "none",
+) -> None:
+    """Write the regenerated set for others: pictures, what is known of them, and a data set card."""
+    from artsim.export import export as write
+
+    with _one_sentence():
+        counts = write(root, destination, form, originals)
+    print(f"{counts['versions']:,} versions of {counts['paintings']:,} paintings in {destination}")
+
+
+@app.command()
 def compare(
     first: Annotated[Path, typer.Argument(help="a picture")],
     second: Annotated[Path, typer.Argument(help="another picture")],

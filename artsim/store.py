@@ -54,6 +54,13 @@ class Store:
             os.fsync(file.fileno())
         os.replace(temporary, path)
 
+    def stream(self, name: str) -> Any:
+        """A file to write what is too large to hold; the writer closes it, and may leave it half-written."""
+        fs, path = self._at(name)
+        if isinstance(fs, LocalFileSystem):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        return fs.open(path, "wb")
+
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """Write a JSON file whole or not at all."""
         self.write(name, json.dumps(value, indent=1, ensure_ascii=False).encode())
