@@ -111,6 +111,41 @@ def export(
 
 
 @app.command()
+def remove(
+    root: Root,
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="works, by id: the path below the source, no extension")
+    ] = None,
+    from_file: Annotated[Path | None, typer.Option(help="a text file with an id on each line")] = None,
+    export: Annotated[list[str] | None, typer.Option(help="an export that they are taken out of too")] = None,
+) -> None:
+    """Take works out of all tables, and of exports, for good: no job brings them back. Stop the jobs first."""
+    from artsim import recall, removal
+
+    lines = _read(from_file)[1].decode().splitlines() if from_file else []
+    wanted = [*(ids or []), *filter(None, map(str.strip, lines))]
+    if not wanted:
+        sys.exit("error: no work is named: give ids, or --from-file")
+    with _one_sentence():
+        for place in export or ():
+            recall.form_of(place)  # a misspelt one is told before anything is changed
+        found = removal.remove(root, wanted)
+    print("\n".join(_removal_lines(wanted, found)))
+    for place in export or ():
+        print(f"{place}: {recall.recall(place, wanted):,} versions")
+
+
+def _removal_lines(wanted: list[str], found: Any) -> list[str]:
+    lines = [f"removed {len(set(wanted)):,} works, and what was made of them; the source still has its files"]
+    lines += [f"{name}: {count:,} rows" for name, count in found.rows.items()]
+    lines += [f"{name}: its report and examples showed them and are gone" for name in found.reports]
+    return lines + [
+        f"{name} learned from {', '.join(ids)}: delete it or train it again (jobs/train.py --overwrite)"
+        for name, ids in found.models.items()
+    ]
+
+
+@app.command()
 def compare(
     first: Annotated[Path, typer.Argument(help="a picture")],
     second: Annotated[Path, typer.Argument(help="another picture")],

@@ -25,7 +25,7 @@ class Plan(NamedTuple):
 
 def finished(plan: Plan, at: float | None) -> dict[str, Any]:
     """What is told of a finished table: how long the last run that changed it took, kills and pauses included."""
-    took = at - plan.begun if at is not None and plan.begun is not None else None
+    took = at - plan.begun if at is not None and plan.begun is not None and at > plan.begun else None
     rate = plan.missing / took if took and plan.missing else None
     return {"state": "finished", "rate": _rounded(rate, 3), "eta_s": 0, "elapsed_s": _rounded(took, 1)}
 

@@ -54,12 +54,20 @@ class Store:
             os.fsync(file.fileno())
         os.replace(temporary, path)
 
-    def stream(self, name: str) -> Any:
-        """A file to write what is too large to hold; the writer closes it, and may leave it half-written."""
+    def stream(self, name: str, mode: str = "wb") -> Any:
+        """A file to write ("wb") or read ("rb") what is too large to hold; a writer may leave it half-written."""
         fs, path = self._at(name)
-        if isinstance(fs, LocalFileSystem):
+        if mode == "wb" and isinstance(fs, LocalFileSystem):
             os.makedirs(os.path.dirname(path), exist_ok=True)
-        return fs.open(path, "wb")
+        return fs.open(path, mode)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name, in the place of the file that has it."""
+        fs, path = self._at(old)
+        if isinstance(fs, LocalFileSystem):
+            os.replace(path, self._at(new)[1])
+        else:
+            fs.mv(path, self._at(new)[1])
 
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """Write a JSON file whole or not at all."""

@@ -124,9 +124,10 @@ def contents(name: str, row: dict[str, Any]) -> dict[str, Any]:
     if name.startswith(("splits", "triplets")):
         made["split"] = ("train", "val", "test")[digest64(row["id"]) % 3]
     if name.startswith("triplets"):
-        # Each painting's negative is the one listed before it.
+        # Each painting's negative is the one listed before it; that of a new one the first.
+        before = IDS[IDS.index(row["id"]) - 1] if row["id"] in IDS else IDS[0]
         kind = (None, None) if row["tier"] == "original" else (row["level"], row["variant"])
-        made |= {"negative_id": IDS[IDS.index(row["id"]) - 1], "negative_level": kind[0], "negative_variant": kind[1]}
+        made |= {"negative_id": before, "negative_level": kind[0], "negative_variant": kind[1]}
     return made | row
 
 
