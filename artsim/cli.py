@@ -15,6 +15,7 @@ from artsim import UserError
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
+Root = Annotated[str, typer.Argument(help="folder or URL of the tables")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object, for programs")]
 
 
@@ -33,8 +34,8 @@ def main() -> None:
 
 
 @app.command()
-def status(root: Annotated[str, typer.Argument(help="folder or URL of the tables")], as_json: Json = False) -> None:
-    """Rows expected, done and quarantined in each table."""
+def status(root: Root, as_json: Json = False) -> None:
+    """Rows expected, done and quarantined in each table; how fast a running one goes, and when it will be done."""
     from artsim.tables import status as read_status
 
     with _one_sentence():
@@ -43,12 +44,105 @@ def status(root: Annotated[str, typer.Argument(help="folder or URL of the tables
 
 
 def _status_lines(found: dict[str, Any]) -> list[str]:
-    lines = [f"{'table':<30} {'done':>9} {'expected':>9} {'recipe':<17} quarantined"]
+    from artsim.progress import sentence
+
+    lines = [f"{'table':<28} {'done':>11} {'expected':>11}  {'state':<42} quarantined"]
     for name, table in found["tables"].items():
-        reasons = ", ".join(f"{reason} {count}" for reason, count in table["quarantined"].items()) or "-"
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in table["quarantined"].items()) or "-"
         expected = "?" if table["expected"] is None else f"{table['expected']:,}"
-        lines.append(f"{name:<30} {table['done']:>9,} {expected:>9} {table['recipe']:<17} {reasons}")
+        lines.append(f"{name:<28} {table['done']:>11,} {expected:>11}  {sentence(table):<42} {reasons}")
     return lines
+
+
+def _print_reasons(wanted: bool) -> None:
+    if wanted:
+        from artsim.schemas import REASONS
+
+        print("\n".join(f"{reason:<15} {meaning}" for reason, meaning in REASONS.items()))
+        raise typer.Exit
+
+
+@app.command()
+def quarantine(
+    root: Root,
+    table: Annotated[str | None, typer.Option(help="only this table, such as resized")] = None,
+    reason: Annotated[str | None, typer.Option(help="only this reason; --reasons lists them")] = None,
+    export: Annotated[str | None, typer.Option(help="write all rows to this .csv or .parquet file")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="rows to show")] = 50,
+    as_json: Json = False,
+    reasons: Annotated[
+        bool, typer.Option("--reasons", is_eager=True, callback=_print_reasons, help="what each reason means")
+    ] = False,
+) -> None:
+    """Rows that could not be done, with the reason of each. Jobs try them again with --retry-quarantine."""
+    from artsim import quarantine as lost
+
+    with _one_sentence():
+        found = lost.Quarantine.of(root, table, reason)
+        if export is not None:
+            print(f"{found.export(export):,} rows in {export}")
+            return
+        rows = found.first(limit)
+    counts, more = found.counts(), found.num_rows - len(rows)
+    if as_json:
+        print(json.dumps({"root": root, "quarantined": counts, "rows": rows, "more": more}, indent=1))
+        return
+    lines = [*lost.counts_lines(counts), "", *map(lost.row_line, rows)] if counts else ["nothing is in quarantine"]
+    print("\n".join(lines))
+    if more:
+        print(f"and {more:,} more: --limit shows more rows, --export writes all")
+
+
+@app.command()
+def export(
+    root: Root,
+    destination: Annotated[str, typer.Argument(help="empty folder or URL")],
+    form: Annotated[str, typer.Option("--as", help="folders, parquet or webdataset")] = "folders",
+    originals: Annotated[
+        str, typer.Option(help="the painting beside its versions: none, square (as resized) or content (cut out)")
+    ] = "none",
+) -> None:
+    """Write the regenerated set for others: pictures, what is known of them, and a data set card."""
+    from artsim.export import export as write
+
+    with _one_sentence():
+        counts = write(root, destination, form, originals)
+    print(f"{counts['versions']:,} versions of {counts['paintings']:,} paintings in {destination}")
+
+
+@app.command()
+def remove(
+    root: Root,
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="works, by id: the path below the source, no extension")
+    ] = None,
+    from_file: Annotated[Path | None, typer.Option(help="a text file with an id on each line")] = None,
+    export: Annotated[list[str] | None, typer.Option(help="an export that they are taken out of too")] = None,
+) -> None:
+    """Take works out of all tables, and of exports, for good: no job brings them back. Stop the jobs first."""
+    from artsim import recall, removal
+
+    lines = _read(from_file)[1].decode().splitlines() if from_file else []
+    wanted = [*(ids or []), *filter(None, map(str.strip, lines))]
+    if not wanted:
+        sys.exit("error: no work is named: give ids, or --from-file")
+    with _one_sentence():
+        for place in export or ():
+            recall.form_of(place)  # a misspelt one is told before anything is changed
+        found = removal.remove(root, wanted)
+    print("\n".join(_removal_lines(wanted, found)))
+    for place in export or ():
+        print(f"{place}: {recall.recall(place, wanted):,} versions")
+
+
+def _removal_lines(wanted: list[str], found: Any) -> list[str]:
+    lines = [f"removed {len(set(wanted)):,} works, and what was made of them; the source still has its files"]
+    lines += [f"{name}: {count:,} rows" for name, count in found.rows.items()]
+    lines += [f"{name}: its report and examples showed them and are gone" for name in found.reports]
+    return lines + [
+        f"{name} learned from {', '.join(ids)}: delete it or train it again (jobs/train.py --overwrite)"
+        for name, ids in found.models.items()
+    ]
 
 
 @app.command()

@@ -167,6 +167,11 @@ class Missing(NamedTuple):
     plans: list[ray.ObjectRef]
     chunks: list[list[Piece]]
 
+    @property
+    def num_rows(self) -> int:
+        """Rows of all pieces."""
+        return sum(piece.stop - piece.start for chunk in self.chunks for piece in chunk)
+
     def keys(self, pieces: Iterable[Piece]) -> pa.Table:
         """Key, input_hash and former attempts of the rows of some pieces."""
         plans: dict[int, Plan] = {piece.plan: ray.get(self.plans[piece.plan]) for piece in pieces}
@@ -226,8 +231,7 @@ def _fill(step: Step, work: Work, config: Config, retry_quarantine: bool) -> int
     """Do what is missing and return how many rows came new; what no worker survives is tried row by row."""
     missing, expected = _missing(step, work, retry_quarantine)
     if missing.chunks:
-        work.table.store.delete(["_parts.json"])
-        work.table.store.write_json("_plan.json", {"expected": expected})
+        work.table.begin(expected, missing.num_rows)
     outcomes: Counter[str] = Counter()
     for tolerate in (False, True):
         try:

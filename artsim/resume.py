@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -144,8 +145,18 @@ class Work:
         return self.table.write(whole.filter(pa.array(keep)))
 
 
-def publish(table: Table, settled: Iterable[Parts], inputs: Iterable[Input] = ()) -> dict[str, Any]:
-    """Write the manifest of a table whose buckets are settled, then delete what it does not name."""
+def digest_of(names: Iterable[str]) -> str:
+    """What identifies the rows of a finished table: a hash of the names of its parts, 16 hexadecimal digits."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
+
+
+def publish(
+    table: Table, settled: Iterable[Parts], inputs: Iterable[Input] = (), finished: float | None = None
+) -> dict[str, Any]:
+    """Write the manifest of a table whose buckets are settled, then delete what it does not name.
+
+    `finished`: since when the table is, epoch s; None: since now.
+    """
     settled = list(settled)
     rows = sorted(name for parts in settled for names in parts.rows.values() for name in names)
     quarantine = sorted(name for parts in settled for names in parts.quarantine.values() for name in names)
@@ -154,8 +165,9 @@ def publish(table: Table, settled: Iterable[Parts], inputs: Iterable[Input] = ()
         "format": FORMAT,
         "num_rows": everything.num_rows,
         "quarantined": everything.reasons,
-        "digest": hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16],
+        "digest": digest_of(rows),
         "inputs": {source.table.name: source.digest for source in inputs},
+        "finished": time.time() if finished is None else finished,
         "parts": rows,
         "quarantine_parts": quarantine,
     }

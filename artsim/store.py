@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -58,6 +59,21 @@ class Store:
             os.fsync(file.fileno())
         os.replace(temporary, path)
 
+    def stream(self, name: str, mode: str = "wb") -> Any:
+        """A file to write ("wb") or read ("rb") what is too large to hold; a writer may leave it half-written."""
+        fs, path = self._at(name)
+        if mode == "wb" and isinstance(fs, LocalFileSystem):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        return fs.open(path, mode)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name, in the place of the file that has it."""
+        fs, path = self._at(old)
+        if isinstance(fs, LocalFileSystem):
+            os.replace(path, self._at(new)[1])
+        else:
+            fs.mv(path, self._at(new)[1])
+
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """Write a JSON file whole or not at all."""
         self.write(name, json.dumps(value, indent=1, ensure_ascii=False).encode())
@@ -71,6 +87,19 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(posixpath.basename(entry.rstrip("/")) for entry in found)
+
+    def times(self, name: str = "") -> dict[str, float]:
+        """Names right below a folder and when each appeared, epoch s (0 where that is not told), from one listing."""
+        fs, path = self._at(name)
+        try:
+            if isinstance(fs, LocalFileSystem):
+                with os.scandir(path) as entries:
+                    return {entry.name: _mtime(entry) for entry in entries}
+            fs.invalidate_cache(path)
+            found = fs.ls(path, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return {posixpath.basename(entry["name"].rstrip("/")): _appeared(entry) for entry in found}
 
     def find(self) -> set[str]:
         """Names of all files below, with the folders that they lie in; empty where there is none."""
@@ -114,3 +143,21 @@ class Store:
             files = list(pool.map(lambda path: fs.open(path, "rb", cache_type="none"), paths))
         fragments = [parquet.make_fragment(pa.PythonFile(file, "r")) for file in files]
         return pads.FileSystemDataset(fragments, schema=fragments[0].physical_schema, format=parquet)
+
+
+_TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
+"""What fsspec's file systems call the time of a file: S3, Azure, local and others, Google, memory."""
+
+
+def _mtime(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:  # a temporary file that has its name by now
+        return 0.0
+
+
+def _appeared(entry: dict[str, Any]) -> float:
+    value = next((entry[name] for name in _TIMES if entry.get(name) is not None), 0.0)
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.timestamp() if isinstance(value, datetime) else float(value)

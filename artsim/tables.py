@@ -7,6 +7,7 @@ import io
 import json
 import posixpath
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from artsim import UserError
+from artsim import UserError, progress
 from artsim.schemas import REASONS, bucket_of, key_of, key_strings, quarantine_schema
 from artsim.store import Store
 
@@ -41,14 +42,14 @@ class Parts(NamedTuple):
     @property
     def num_rows(self) -> int:
         """Rows in all parts, read from their names."""
-        return sum(_facts(name)[1] for names in self.rows.values() for name in names)
+        return sum(part_facts(name)[1] for names in self.rows.values() for name in names)
 
     @property
     def reasons(self) -> dict[str, int]:
         """Quarantined rows by reason, commonest first, read from the names."""
         counts: Counter[str] = Counter()
         for name in (name for names in self.quarantine.values() for name in names):
-            counts[_facts(name)[2]] += _facts(name)[1]
+            counts[part_facts(name)[2]] += part_facts(name)[1]
         return dict(counts.most_common())
 
 
@@ -85,6 +86,18 @@ class Table:
             script = {"resized": "resize", "generated": "generate"}.get(self.name, "run")
             raise TableError(f"table {self.name} below {self.root} is not finished: run jobs/{script}.py first")
         return manifest
+
+    def begin(self, expected: int, missing: int) -> None:
+        """Say that rows are being made: how many the table will account for, how many it lacks, and since when.
+
+        A run that goes on where another was killed keeps the time of that one.
+        """
+        before = self.store.read_json("_plan.json") if self.manifest() is None else None
+        plan = progress.Plan(expected, missing, time.time())
+        if before is not None and progress.Plan.of(before).begun is not None:
+            plan = progress.Plan.of(before)._replace(expected=expected)
+        self.store.write_json("_plan.json", plan._asdict())
+        self.store.delete(["_parts.json"])
 
     def parts(self, manifest: dict[str, Any] | None = None) -> Parts:
         """The live parts: those that a manifest names, else those that are there."""
@@ -222,20 +235,32 @@ def sweep(table: Table, manifest: dict[str, Any] | None) -> None:
 
 
 def status(root: str) -> dict[str, Any]:
-    """Rows expected, done and quarantined in each table of a root, from manifests and file names alone."""
-    num_buckets = open_root(root)
-    tables = {}
-    for name in _table_names(root):
-        table = Table(root, name, num_buckets)
-        header, manifest = table.header(), table.manifest()
-        if header is None:
-            continue
+    """How far each table of a root is: rows expected, done and quarantined; state, rate in rows/s, and seconds.
+
+    Reads manifests and, of tables that are not finished, one list of the folder: names of parts say what they hold.
+    """
+    num_buckets, now = open_root(root), time.time()
+    found = {name: _status(Table(root, name, num_buckets), now) for name in table_names(root)}
+    return {"root": root, "tables": {name: told for name, told in found.items() if told is not None}}
+
+
+def _status(table: Table, now: float) -> dict[str, Any] | None:
+    header, manifest = table.header(), table.manifest()
+    if header is None:
+        return None
+    plan = progress.Plan.of(table.store.read_json("_plan.json"))
+    if manifest is not None:
         parts = table.parts(manifest)
-        done, reasons = parts.num_rows, parts.reasons
-        planned = (table.store.read_json("_plan.json") or {}).get("expected")
-        expected = done + sum(reasons.values()) if manifest is not None else planned
-        tables[name] = {"expected": expected, "done": done, "quarantined": reasons, "recipe": header["fingerprint"]}
-    return {"root": root, "tables": tables}
+        expected: int | None = parts.num_rows + sum(parts.reasons.values())
+        told = progress.finished(plan, manifest.get("finished"))
+    else:
+        rows = table.store.times()
+        lost = table.store.times(QUARANTINE) if QUARANTINE in rows else {}
+        parts, expected = parts_by_bucket(list(rows), list(lost)), plan.expected
+        arrivals = [(when, part_facts(name)[1]) for name, when in (rows | lost).items() if _PART_NAME.fullmatch(name)]
+        told = progress.unfinished(plan, rows.get("_plan.json"), arrivals, now)
+    counts = {"expected": expected, "done": parts.num_rows, "quarantined": parts.reasons}
+    return counts | {"recipe": header["fingerprint"]} | told
 
 
 def sample_quarantine(table: Table, num_rows: int = 5) -> list[dict[str, Any]]:
@@ -252,7 +277,8 @@ ORDER = (
 """Tables in the order in which a row walks through them."""
 
 
-def _table_names(root: str) -> list[str]:
+def table_names(root: str) -> list[str]:
+    """The tables that a root holds, in the order in which a row walks through them."""
     there = Store(root).list()
     names = []
     for kind in ORDER:
@@ -263,7 +289,8 @@ def _table_names(root: str) -> list[str]:
     return names
 
 
-def _facts(name: str) -> tuple[int, int, str]:
+def part_facts(name: str) -> tuple[int, int, str]:
+    """What the name of a part says: its bucket, its number of rows, and the reason if it is one of quarantine."""
     match = _PART_NAME.fullmatch(name)
     assert match is not None, name
     return int(match["bucket"]), int(match["rows"]), match["reason"] or ""
@@ -273,7 +300,7 @@ def parts_by_bucket(rows: Sequence[str], quarantine: Sequence[str]) -> Parts:
     parts = Parts(defaultdict(list), defaultdict(list))
     for names, found in ((rows, parts.rows), (quarantine, parts.quarantine)):
         for name in filter(_PART_NAME.fullmatch, names):
-            found[_facts(name)[0]].append(name)
+            found[part_facts(name)[0]].append(name)
     return parts
 
 

@@ -12,6 +12,7 @@ from artsim.resume import replace
 from artsim.sources import list_source
 from artsim.stages.measure import Measure
 from artsim.tables import Table, create_root
+from artsim.tombstones import without_removed
 
 
 def step_of(config: Config) -> pipeline.Step:
@@ -31,7 +32,7 @@ def step_of(config: Config) -> pipeline.Step:
 def main(argv: Sequence[str] | None = None) -> None:
     command = parse_command(argv, __doc__)
     config = command.config
-    rows = list_source(config.source)
+    rows = without_removed(config.root, list_source(config.source))
     replace(Table(config.root, "_listing", create_root(config.root, config.num_buckets)), rows)
     pipeline.run(step_of(config), command)
 

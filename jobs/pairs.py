@@ -12,6 +12,7 @@ from artsim.pairs import Paintings, list_pairs
 from artsim.resume import replace
 from artsim.stages.pair import TakePrompt, TakeVersion
 from artsim.tables import Table, open_root
+from artsim.tombstones import removed
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -19,10 +20,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = command.config
     num_buckets = open_root(config.root)
     tables = [Table(config.root, name, num_buckets) for name in ("_listing", "artworks")]
-    paintings = Paintings(*(set(table.read_all(("id",))["id"].to_pylist()) for table in tables))
+    listed, there = (set(table.read_all(("id",))["id"].to_pylist()) for table in tables)
+    paintings = Paintings(listed | removed(config.root), there)
     rows, left_out = list_pairs(config.pairs, paintings)
     replace(Table(config.root, "_pairs", num_buckets), rows)
-    print(f"pairs: {len(rows)} of {config.pairs.uri}, {left_out} left out, whose painting is in quarantine", flush=True)
+    left = f"{left_out} left out, whose painting is in quarantine or was removed"
+    print(f"pairs: {len(rows)} of {config.pairs.uri}, {left}", flush=True)
     for step in steps(config):
         pipeline.run(step, command)
 
