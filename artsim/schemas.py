@@ -66,6 +66,7 @@ _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
         ("negative_level", pa.string()),
         ("negative_variant", pa.int32()),
         ("split", pa.string()),
+        ("component", pa.string()),
     ],
 }
 _KEYS = {"triplets": (*VERSION_KEY, "tier", "draw")}
