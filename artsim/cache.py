@@ -69,7 +69,8 @@ class Triplets(NamedTuple):
 def locate(triplets: pa.Table, row_of: dict[Key, int]) -> Triplets:
     """Find the pictures of triplets; those whose painting or version has no features are left out.
 
-    `row_of` says which row of Features holds a picture; a negative that is not there becomes -1.
+    `row_of` says which row of Features holds a picture; a negative that is not there becomes -1. Paintings of one
+    component are one group.
     """
     names = ("id", "level", "variant", "negative_id", "negative_level", "negative_variant")
     columns = list(zip(*(triplets[name].to_pylist() for name in names), strict=True))
@@ -77,14 +78,15 @@ def locate(triplets: pa.Table, row_of: dict[Key, int]) -> Triplets:
     positive = np.array([row_of.get(row[:3], -1) for row in columns], np.int64)
     negative = np.array([row_of.get(row[3:], -1) for row in columns], np.int64)
     there = (anchor >= 0) & (positive >= 0)
-    pairs = Pairs(anchor[there], positive[there], negative[there], anchor[there])
-    return Triplets(triplets.filter(pa.array(there)), pairs)
+    found = triplets.filter(pa.array(there))
+    shows = found["component"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+    return Triplets(found, Pairs(anchor[there], positive[there], negative[there], group=shows))
 
 
 def read_triplets(config: Config, num_buckets: int) -> pa.Table:
     """All triplets of the settings' configuration."""
     table = Table(config.root, f"triplets/{config.split.configuration}", num_buckets)
-    columns = (*table.key, "negative_id", "negative_level", "negative_variant", "split")
+    columns = (*table.key, "negative_id", "negative_level", "negative_variant", "split", "component")
     return table.read_all(columns)
 
 

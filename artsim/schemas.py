@@ -43,6 +43,12 @@ _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
         *((name, pa.int32()) for name in ("width", "height")),
         *((name, pa.string()) for name in ("sha256", "phash")),
     ],
+    "duplicates": [
+        *((name, pa.string()) for name in ("id", "exact_of", "near_of")),
+        ("distance", pa.int32()),
+        ("component", pa.string()),
+        ("num_in_component", pa.int32()),
+    ],
     "captions": [("id", pa.string()), ("caption", pa.string())],
     "prompts": [*_VERSION, ("approach", pa.string()), ("prompt", pa.string()), ("num_tokens", pa.int32())],
     "generated": [*_VERSION, ("seed", pa.int64()), ("image", pa.binary()), ("box", _BOX)],
@@ -60,6 +66,7 @@ _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
         ("negative_level", pa.string()),
         ("negative_variant", pa.int32()),
         ("split", pa.string()),
+        ("component", pa.string()),
     ],
 }
 _KEYS = {"triplets": (*VERSION_KEY, "tier", "draw")}

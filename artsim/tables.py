@@ -271,7 +271,7 @@ def sample_quarantine(table: Table, num_rows: int = 5) -> list[dict[str, Any]]:
 
 
 ORDER = (
-    *("artworks", "resized", "captions", "prompts", "generated", "generated_captions", "embeddings"),
+    *("artworks", "duplicates", "resized", "captions", "prompts", "generated", "generated_captions", "embeddings"),
     *("generated_embeddings", "caption_embeddings", "generated_caption_embeddings", "splits", "triplets"),
 )
 """Tables in the order in which a row walks through them."""

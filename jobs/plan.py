@@ -24,7 +24,7 @@ from artsim.planning import COPIES_OF_WEIGHTS, HEADER, HeadRates, Plan, duration
 from artsim.sources import list_source
 from artsim.step import Step
 from artsim.store import Store
-from jobs import caption, embed, generate, ingest, prompt, resize, split, train, triplets
+from jobs import caption, duplicates, embed, generate, ingest, prompt, resize, split, train, triplets
 
 Make = tuple[Callable[[Config], Step], str, str]
 """What makes a step, its section of the settings, and the table if the section has a choice."""
@@ -42,7 +42,11 @@ OF_CAPTIONS: tuple[Make, ...] = (
     (embed.step_of, "embed", "caption_embeddings"),
     (embed.step_of, "embed", "generated_caption_embeddings"),
 )
-OF_WHOLE_TABLES: tuple[Make, ...] = ((split.step_of, "split", ""), (triplets.step_of, "triplets", ""))
+OF_WHOLE_TABLES: tuple[Make, ...] = (
+    (duplicates.step_of, "duplicates", ""),
+    (split.step_of, "split", ""),
+    (triplets.step_of, "triplets", ""),
+)
 """Steps that cannot be told before the tables that they read are there."""
 
 
@@ -52,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     pipeline.connect()
     steps = STEPS + (OF_CAPTIONS if has_text_tower(config.embed.model) else ())
     needed = [(step.table, step.workers) for step in (_step(config, *each) for each in steps)]
-    needed += [("splits", config.split.workers), ("triplets", config.triplets.workers)]
+    needed += [("duplicates", config.duplicates.workers), ("splits", config.split.workers)]
+    needed += [("triplets", config.triplets.workers)]
     shortages = [pipeline.shortage(table, workers) for table, workers in needed]
     if short := [message for message in (*shortages, train.shortage(config)) if message]:
         raise UserError("\n".join(short))

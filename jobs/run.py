@@ -10,10 +10,11 @@ from artsim import pipeline
 from artsim.checkpoints import has_text_tower, pin
 from artsim.command import parse_command
 from artsim.config import Config, ModelConfig, Section
-from jobs import caption, embed, evaluate, generate, ingest, pairs, prompt, resize, split, train, triplets
+from jobs import caption, duplicates, embed, evaluate, generate, ingest, pairs, prompt, resize, split, train, triplets
 
 STEPS = (
     (ingest, ()),
+    (duplicates, ()),
     (resize, ()),
     (caption, ("caption.table=captions",)),
     (prompt, ()),

@@ -1,4 +1,4 @@
-"""artworks -> splits/<name>: which paintings are trained on, and which nobody has seen.
+"""artworks + duplicates -> splits/<name>: which paintings are trained on, and which nobody has seen.
 
 python jobs/split.py root=runs/wikiart
 """
@@ -9,25 +9,27 @@ from artsim import pipeline
 from artsim.command import parse_command
 from artsim.config import Config
 from artsim.tables import Table, open_root
-from artsim.triplets import AssignSplit, assign_groups, check_splits
+from artsim.triplets import AssignSplit, Place, assign_groups, check_splits
 
 
 def step_of(config: Config) -> pipeline.Step:
-    """What fills `splits/<name>`; `artworks` must be finished."""
+    """What fills `splits/<name>`; `artworks` and `duplicates` must be finished."""
     return pipeline.Step(
         table=f"splits/{config.split.configuration}",
         stage=AssignSplit,
         arguments=(config.split, _groups(config)),
-        reads={"artworks": {"artist": "artist"}},
+        reads={"artworks": {"artist": "artist"}, "duplicates": {}},
         settings={"split": config.split, "seed": config.seed},
         workers=config.split.workers,
         whole=True,
     )
 
 
-def _groups(config: Config) -> dict[str, str]:
-    artworks = Table(config.root, "artworks", open_root(config.root)).read_all(("id", "artist"))
-    return assign_groups(artworks, config.split, config.seed)
+def _groups(config: Config) -> dict[str, Place]:
+    num_buckets = open_root(config.root)
+    artworks = Table(config.root, "artworks", num_buckets).read_all(("id", "artist"))
+    duplicates = Table(config.root, "duplicates", num_buckets).read_all(("id", "component"))
+    return assign_groups(artworks.join(duplicates, "id", join_type="inner"), config.split, config.seed)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

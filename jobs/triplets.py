@@ -1,4 +1,4 @@
-"""splits/<name> + generated + artworks -> triplets/<name>: negatives by tier, drawn inside each split.
+"""splits/<name> + generated + artworks + duplicates -> triplets/<name>: negatives by tier, drawn inside each split.
 
 python jobs/triplets.py root=runs/wikiart
 """
@@ -23,7 +23,12 @@ def step_of(config: Config) -> pipeline.Step:
         table=f"triplets/{config.split.configuration}",
         stage=DrawNegatives,
         arguments=(config.triplets, config.seed, _candidates(config, split)),
-        reads={"generated": {}, split: {"split": "split"}, "artworks": {"genre": "genre", "artist": "artist"}},
+        reads={
+            "generated": {},
+            split: {"split": "split"},
+            "artworks": {"genre": "genre", "artist": "artist"},
+            "duplicates": {"component": "component"},
+        },
         settings={"triplets": config.triplets, "seed": config.seed},
         expand=partial(expand_tiers, config=config.triplets),
         workers=config.triplets.workers,
@@ -41,9 +46,10 @@ def _candidates(config: Config, split: str) -> Candidates:
         return Table(config.root, table, num_buckets).read_all(columns)
 
     num_buckets = open_root(config.root)
-    return Candidates(
-        read("artworks", "id", "genre", "artist"), read(split, "id", "split"), read("generated", *VERSION_KEY)
+    paintings = read("artworks", "id", "genre", "artist").join(
+        read("duplicates", "id", "component"), "id", join_type="inner"
     )
+    return Candidates(paintings, read(split, "id", "split"), read("generated", *VERSION_KEY))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def test_run_makes_every_table_a_model_and_a_report(whole: tuple[Path, str]) -> 
     assert counts.pop("artworks") == (n, n + 1)
     assert tables["artworks"]["quarantined"] == {"not_an_image": 1}
     assert counts.pop("triplets/a70") == (10 * n, 10 * n)
-    originals = {"resized", "captions", "embeddings", "caption_embeddings", "splits/a70"}
+    originals = {"duplicates", "resized", "captions", "embeddings", "caption_embeddings", "splits/a70"}
     versions = {"prompts", "generated", "generated_captions", "generated_embeddings", "generated_caption_embeddings"}
     assert counts == dict.fromkeys(originals, (n, n)) | dict.fromkeys(versions, (2 * n, 2 * n))
     report, model = output.splitlines()[-2:]
@@ -176,7 +176,8 @@ def test_pairs_that_exist_need_no_generation(whole: tuple[Path, str], paintings:
 def test_a_plan_counts_what_a_run_would_make_and_leaves_nothing(paintings: Path, tmp_path: Path) -> None:
     output = run("plan", tmp_path, f"source.uri={paintings}", "plan.num_paintings=4", "source.limit=20")
     rows = {words[0]: words[1] for line in output.splitlines() if len(words := line.split()) > 6}
-    assert rows["artworks"] == rows["resized"] == rows["caption_embeddings"] == rows["splits/a70"] == "20"
+    assert rows["artworks"] == rows["duplicates"] == rows["resized"] == rows["caption_embeddings"] == "20"
+    assert rows["splits/a70"] == "20"
     assert rows["generated"] == rows["prompts"] == rows["generated_embeddings"] == "40"
     assert rows["triplets/a70"] == "200"
     assert rows["models/a70"] == str(4 * 28)  # four epochs on 70% of the versions

@@ -29,6 +29,7 @@ def scored() -> Scored:
             "tier": tier,
             "draw": 0,
             "split": "test",
+            "component": name,
             "negative_id": other if tier == "any" else None,
             "negative_level": level if tier == "any" else None,
             "negative_variant": 0 if tier == "any" else None,

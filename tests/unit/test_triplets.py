@@ -13,6 +13,7 @@ from artsim.triplets import (
     AssignSplit,
     Candidates,
     DrawNegatives,
+    Facts,
     Pool,
     assign_groups,
     check_splits,
@@ -36,14 +37,28 @@ def collection(num_paintings: int, num_artists: int, seed: int = 0) -> list[Pain
     return paintings
 
 
-def artworks(paintings: list[Painting]) -> pa.Table:
-    schema = pa.schema([(name, pa.string()) for name in ("id", "genre", "artist")])
-    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in paintings], schema)
+def twins_of(paintings: list[Painting], seed: int = 0) -> dict[str, str]:
+    """The components of a collection in which every fifth painting is there two to four times, by any artists."""
+    choose = random.Random(seed)
+    ids = choose.sample(sorted(painting for painting, _, _ in paintings), len(paintings) // 5)
+    component = {painting: painting for painting, _, _ in paintings}
+    while ids:
+        same = [ids.pop() for _ in range(min(len(ids), choose.randint(2, 4)))]
+        component.update(dict.fromkeys(same, min(same)))
+    return component
 
 
-def splits_of(paintings: list[Painting], config: SplitConfig, seed: int = 0) -> dict[str, tuple[str, str]]:
+def artworks(paintings: list[Painting], twins: dict[str, str] | None = None) -> pa.Table:
+    schema = pa.schema([(name, pa.string()) for name in ("id", "genre", "artist", "component")])
+    rows = [(*painting, (twins or {}).get(painting[0], painting[0])) for painting in paintings]
+    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
+
+
+def splits_of(
+    paintings: list[Painting], config: SplitConfig, seed: int = 0, twins: dict[str, str] | None = None
+) -> dict[str, tuple[str, str]]:
     """(group, split) of each painting, through the stage."""
-    table = artworks(paintings)
+    table = artworks(paintings, twins)
     stage = AssignSplit(config, assign_groups(table, config, seed))
     batch = {name: np.array(table[name].to_pylist(), object) for name in ("id", "artist")}
     done = stage(batch)
@@ -74,6 +89,33 @@ def test_splits_depend_on_seed_and_collection_alone() -> None:
     assert splits_of(paintings, config, 1) != splits_of(paintings, config, 2)
 
 
+@pytest.mark.parametrize("group", ["artist", "painting"])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_component_and_no_group_is_cut(group: str, seed: int) -> None:
+    config = SplitConfig.model_validate({"group": group})
+    paintings = collection(600, 400, seed)
+    twins = twins_of(paintings, seed)
+    found, before = splits_of(paintings, config, seed, twins), splits_of(paintings, config, seed)
+    split_of: dict[str, set[str]] = defaultdict(set)
+    for row_id, _, artist in paintings:
+        for whole in (twins[row_id], found[row_id][0], *([artist] if artist and group == "artist" else [])):
+            split_of[whole].add(found[row_id][1])
+    assert all(len(splits) == 1 for splits in split_of.values())
+    assert {split for _, split in found.values()} == {"train", "val", "test"}
+    torn = {row_id for row_id, component in twins.items() if before[row_id][1] != before[component][1]}
+    assert len(torn) > 20
+
+
+def test_joined_groups_are_named_by_the_first_artist_among_them() -> None:
+    paintings: list[Painting] = [("G/1", "g", "b"), ("G/2", "g", "c"), ("G/3", "g", None), ("G/4", "g", "a")]
+    paintings += [("G/5", "g", "c"), ("G/6", "g", ""), ("G/7", "g", None)]
+    twins = {"G/2": "G/1", "G/3": "G/3", "G/5": "G/3", "G/7": "G/6"}
+    groups = {row_id: group for row_id, (group, _) in splits_of(paintings, SplitConfig(), twins=twins).items()}
+    assert groups == {"G/1": "b", "G/2": "b", "G/3": "b", "G/5": "b", "G/4": "a", "G/6": "G/6", "G/7": "G/6"}
+    groups = {row_id: g for row_id, (g, _) in splits_of(paintings, SplitConfig(group="painting"), twins=twins).items()}
+    assert groups == {row_id: twins.get(row_id, row_id) for row_id, _, _ in paintings}
+
+
 def test_unknown_artists_are_not_one_artist() -> None:
     config = SplitConfig()
     assert [group_of("p", artist, config) for artist in ("a", "", None)] == ["a", "p", "p"]
@@ -93,7 +135,9 @@ class World:
         self.paintings = collection(num_paintings, num_artists)
         self.genre = {row_id: genre for row_id, genre, _ in self.paintings}
         self.artist = {row_id: artist or None for row_id, _, artist in self.paintings}
-        self.split = {row_id: split for row_id, (_, split) in splits_of(self.paintings, SplitConfig()).items()}
+        self.component = twins_of(self.paintings)
+        found = splits_of(self.paintings, SplitConfig(group="painting"), twins=self.component)
+        self.split = {row_id: split for row_id, (_, split) in found.items()}
         choose = random.Random(1)
         kinds = [(level, variant) for level in LEVELS for variant in range(num_variants)]
         self.versions = [(row_id, *kind) for row_id in self.genre for kind in kinds if choose.random() < 0.8]
@@ -102,7 +146,7 @@ class World:
         splits = pa.table({"id": list(self.split), "split": list(self.split.values())})
         ids, levels, variants = map(list, zip(*self.versions, strict=True))
         versions = pa.table({"id": ids, "level": levels, "variant": pa.array(variants, pa.int32())})
-        return Candidates(artworks(self.paintings), splits, versions)
+        return Candidates(artworks(self.paintings, self.component), splits, versions)
 
     def allowed(self, tier: str, anchor: str, level: str, variant: int) -> set[Drawn]:
         """All negatives that the definition of a tier allows."""
@@ -118,7 +162,8 @@ class World:
         return {
             (other, *kind)
             for other, *kind in kinds
-            if other != anchor and self.split[other] == self.split[anchor] and related(other)
+            if self.component[other] != self.component[anchor]
+            if self.split[other] == self.split[anchor] and related(other)
             if tier == "original" or kind == [level, variant]
         }
 
@@ -133,6 +178,7 @@ class World:
             ("split", self.split),
             ("genre", self.genre),
             ("artist", {row_id: a for row_id, _, a in self.paintings}),
+            ("component", self.component),
         ]
 
 
@@ -207,12 +253,27 @@ def test_paintings_that_a_table_lacks_are_nobodys_negative() -> None:
 
 
 def test_a_pool_serves_paintings_that_it_does_not_hold() -> None:
-    pool = Pool([("a", "g", "x"), ("b", "h", "y")])
-    assert {pool.draw("any", "c", "g", "x", seed) for seed in range(20)} == {"a", "b"}
-    assert {pool.draw("same_artist", "c", "g", "x", seed) for seed in range(20)} == {"a"}
-    assert {pool.draw("other_genre", "c", "new", "z", seed) for seed in range(20)} == {"a", "b"}
-    assert pool.draw("same_genre", "c", "new", "z", 0) is None
-    assert Pool([]).draw("any", "c", "g", "x", 0) is None
+    pool = Pool([Facts("a", "g", "x"), Facts("b", "h", "y")])
+    assert {pool.draw("any", Facts("c", "g", "x"), seed) for seed in range(20)} == {"a", "b"}
+    assert {pool.draw("same_artist", Facts("c", "g", "x"), seed) for seed in range(20)} == {"a"}
+    assert {pool.draw("other_genre", Facts("c", "new", "z"), seed) for seed in range(20)} == {"a", "b"}
+    assert pool.draw("same_genre", Facts("c", "new", "z"), 0) is None
+    assert Pool([]).draw("any", Facts("c", "g", "x"), 0) is None
+
+
+def test_what_shows_the_same_is_no_negative_whoever_painted_it() -> None:
+    anchor = Facts("a", "g", "x")
+    twins = [anchor, Facts("b", "g", "y"), Facts("c", "h", "x"), Facts("not there", "h", "z")]
+    pool = Pool([*twins[:3], Facts("d", "g", "y"), Facts("e", "h", "x"), Facts("f", "h", "y")])
+    drawn = {tier: {pool.draw(tier, anchor, seed, twins) for seed in range(50)} for tier in TIERS}
+    assert drawn == {
+        "any": {"d", "e", "f"},
+        "other_genre": {"e", "f"},
+        "original": {"e", "f"},
+        "same_genre": {"d"},
+        "same_artist": {"e"},
+    }
+    assert pool.draw("same_artist", anchor, 0, [*twins, Facts("e", "h", "x")]) is None
 
 
 def test_each_positive_meets_each_tier_so_many_times() -> None:
