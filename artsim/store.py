@@ -6,9 +6,10 @@ import json
 import os
 import posixpath
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow.dataset as pads
 import pyarrow.fs as pafs
@@ -45,13 +46,26 @@ class Store:
         if not isinstance(fs, LocalFileSystem):
             fs.pipe_file(path, data)
             return
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        temporary = posixpath.join(posixpath.dirname(path), f".tmp-{uuid.uuid4().hex}")
-        with open(temporary, "wb") as file:
+        with _create_local(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        """A file to be written piece by piece, which appears whole at the end, or not at all where that raises."""
+        fs, path = self._at(name)
+        if isinstance(fs, LocalFileSystem):
+            with _create_local(path) as local:
+                yield local
+            return
+        file = fs.open(path, "wb", autocommit=False)
+        try:
+            yield file
+        except BaseException:
+            file.close()
+            file.discard()
+            raise
+        file.close()
+        file.commit()
 
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """Write a JSON file whole or not at all."""
@@ -99,3 +113,18 @@ class Store:
         """Some Parquet files of one schema as an Arrow dataset."""
         fs, path = self._at("")
         return pads.dataset([posixpath.join(path, name) for name in names], filesystem=fs, format="parquet")
+
+
+@contextmanager
+def _create_local(path: str) -> Iterator[BinaryIO]:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = posixpath.join(posixpath.dirname(path), f".tmp-{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.remove(temporary)
