@@ -98,7 +98,10 @@ def list_files(uri: str) -> Iterator[File]:
     try:
         fs, root = url_to_fs(uri)
     except ImportError as error:
-        raise SourceError(f"source.uri = {uri}: a package that it needs is not installed: {error}") from error
+        raise SourceError(
+            f"source.uri = {uri}: the package that reads it is not installed ({error}): hf:// needs huggingface_hub, "
+            "gs:// gcsfs, abfs:// adlfs"
+        ) from error
     except ValueError as error:  # a protocol that fsspec does not know
         raise SourceError(f"source.uri = {uri}: {error}") from error
     return _find_local(uri, root) if isinstance(fs, LocalFileSystem) else _find_remote(uri, fs, root)

@@ -107,14 +107,14 @@ def not_unpacked(shards: Sequence[Shard], root: str) -> list[Shard]:
 def unpack(shard: Shard, root: str) -> SourceError | int:
     """Copy the pictures of a shard into a tar below the root; returns their size in bytes, or what is wrong with it.
 
-    A few rows at a time are in memory. The tar appears whole or not at all, its index after it, and then copies of
-    an older version of the same file go.
+    A page or two of the file at a time are in memory. The tar appears whole or not at all, its index after it, and
+    then copies of an older version of the same file go.
     """
     store, name = Store(posixpath.join(root, FOLDER)), shard.name
     try:
         with store.create(f"{name}.tar") as file:
             index = pa.concat_tables(_copy(shard, file))
-    except (pa.ArrowException, tarfile.TarError) as error:
+    except (pa.ArrowException, OSError) as error:
         return _unreadable(shard.file, error)
     buffer = io.BytesIO()
     pq.write_table(index, buffer)
@@ -184,13 +184,16 @@ def _holds_pictures(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(inner) or pa.types.is_large_binary(inner))
 
 
-def _unreadable(file: File, error: BaseException) -> SourceError:
+def _unreadable(file: File, error: pa.ArrowException | OSError) -> SourceError:
+    """A sentence for a file whose contents are wrong; trouble with the disk or the network raises."""
+    if isinstance(error, OSError) and error.errno:
+        raise error
     return SourceError(f"{file.uri} cannot be read as Parquet ({first_line(error)}): copy it again, or take it away")
 
 
 def _copy(shard: Shard, file: Any) -> Iterator[pa.Table]:
     """Put the pictures of a shard into a tar, and yield what else its rows hold and where the pictures are."""
-    # The rows of a row group come page by page, so that it never lies in memory as a whole.
+    # With a buffer, a row group is read page by page; without, it would lie in memory as a whole.
     with (
         open_file(shard.file.uri, cache_type="none") as opened,
         tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
