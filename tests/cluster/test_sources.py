@@ -4,12 +4,16 @@ import re
 from io import BytesIO
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from artsim.config import SourceConfig
+from artsim.sources import fetch, list_source
+from artsim.store import Store
 from artsim.tables import Table, open_root, status
 from jobs import ingest, pairs, resize
 
@@ -64,6 +68,37 @@ def test_shards_are_unpacked_once_and_read_by_the_jobs(
     assert {row["id"]: row["prompt"] for row in prompts} == {
         f"ann_{seed}": f"prompt {seed}" for seed in (0, 1, 2, 3, 5)
     }
+
+
+@pytest.mark.s3
+def test_a_source_and_a_root_on_an_object_store(s3: None, tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    files = fsspec.filesystem("s3")
+    files.put([str(path) for path in tmp_path.glob("*.parquet")], "art/shards/")
+    config = SourceConfig(uri="s3://art/shards", columns={"uri": "original_image"})
+    rows = list_source(config, "s3://art/root").to_pylist()
+    assert rows == list_source(config, "s3://art/root").to_pylist()
+    contents, errors = fetch([row["uri"] for row in rows], max_bytes=100_000)
+    assert dict(zip([row["id"] for row in rows], contents, strict=True)) == {
+        f"ann_{seed}": picture(seed)["bytes"] for seed in (0, 1, 2, 3, 5)
+    } | {"train-00001-of-00002-000001": None}
+    assert sorted(error.split(":")[0] for error in errors if error) == ["empty"]
+    copies = list_source(SourceConfig(uri="s3://art/root/_source/"), "").to_pylist()
+    assert len(copies) == 11  # as any tar: all pictures of both columns
+
+
+@pytest.mark.s3
+def test_a_file_in_pieces_on_an_object_store(s3: None) -> None:
+    def write(name: str, divisor: int) -> None:
+        with Store("s3://art/pieces").create(name) as file:
+            file.write(bytes(60_000_000))  # more than one part of an upload
+            file.write(bytes(1 // divisor))
+
+    with pytest.raises(ZeroDivisionError):
+        write("half", 0)
+    write("whole", 1)
+    assert Store("s3://art/pieces").list() == ["whole"]
+    assert fsspec.filesystem("s3").info("art/pieces/whole")["size"] == 60_000_001
 
 
 def test_a_broken_shard_is_one_sentence_and_the_others_are_kept(cluster: None, tmp_path: Path) -> None:
