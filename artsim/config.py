@@ -13,6 +13,7 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 Configuration = Literal["a70", "b80"]
 Tier = Literal["any", "other_genre", "same_genre", "same_artist", "original"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
+Column = Literal["uri", "id", "genre", "artist", "title", "subset"]
 EmbeddingTable = Literal["embeddings", "generated_embeddings", "caption_embeddings", "generated_caption_embeddings"]
 LATENT_PX = 8
 """Side of a latent in px (Podell et al. 2023: SDXL's autoencoder is that of Rombach et al. 2022 with f = 8)."""
@@ -61,7 +62,14 @@ class ModelConfig(Section):
 class SourceConfig(Section):
     """Where the paintings come from, and what a decoder may spend on one of them."""
 
-    uri: str = Field("", description="folder of Genre/artist_title.jpg files, local or an fsspec URL")
+    uri: str = Field(
+        "",
+        description="local or an fsspec URL: a folder of Genre/artist_title.jpg files, of .tar files or of Parquet "
+        "files with pictures, one such file, or a CSV or Parquet file of URIs",
+    )
+    columns: dict[Column, str] = Field(
+        {}, description="which columns have other names, as in {uri: image_url}; uri is that of the pictures or URIs"
+    )
     limit: int = Field(0, ge=0, description="take only the first so many paintings by id; 0: all")
     max_bytes: int = Field(128_000_000, ge=1, description="encoded bytes of the largest file that is read")
     max_pixels: int = Field(
@@ -173,11 +181,15 @@ class GenerateConfig(Section):
 class PairsConfig(Section):
     """Versions that exist already: a CSV or Parquet file whose rows name a painting and its version."""
 
-    uri: str = Field("", description="the file, local or an fsspec URL, beside or above the pictures; empty: none")
-    original: str = Field(
-        "original_image", min_length=1, description="column with the painting's path below source.uri"
+    uri: str = Field(
+        "", description="the file, local or an fsspec URL, beside or above the pictures, or Parquet that holds them"
     )
-    generated: str = Field("generated_image", min_length=1, description="column with the version's path, from the file")
+    original: str = Field(
+        "original_image", min_length=1, description="column with the painting's path below source.uri, or itself"
+    )
+    generated: str = Field(
+        "generated_image", min_length=1, description="column with the version's URI, from the file, or itself"
+    )
     prompt: str = Field("", description="column with what was asked for; empty: not known")
     level: str = Field("", description="column that tells the level; empty: all are default_level")
     levels: dict[str, Level] = Field({level: level for level in LEVELS}, description="what its values mean")

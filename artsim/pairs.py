@@ -1,20 +1,20 @@
-"""Versions that exist already: a table whose rows name a painting and its version -> rows of `_pairs`."""
+"""Versions that exist already: a table whose rows name or hold a painting and its version -> rows of `_pairs`."""
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 from artsim.config import PairsConfig
 from artsim.schemas import schema_of
-from artsim.sources import SourceError, list_files, read_file, repair_name
+from artsim.sources import SourceError, repair_name
+from artsim.sources.columns import read_texts
+from artsim.sources.shards import Embedded, Shard, Unpack, read_unpacked, shards_at, unpack_here
+from artsim.sources.tables import locate
 
 
 class Paintings(NamedTuple):
@@ -22,34 +22,35 @@ class Paintings(NamedTuple):
 
     listed: Collection[str]
     there: Collection[str]
+    versions: Mapping[str, str] = {}
+    """Ids of those listed by their version, which for pictures out of Parquet files is that of their bytes."""
 
 
-def list_pairs(config: PairsConfig, paintings: Paintings) -> tuple[pa.Table, int]:
+def list_pairs(
+    config: PairsConfig, paintings: Paintings, root: str = "", unpack: Unpack = unpack_here
+) -> tuple[pa.Table, int]:
     """The pairs of a CSV or Parquet file, (id, level, variant, uri, prompt, version), and how many were left out.
 
-    Pictures lie below the folder of the file; a version that is not there gets a row too, which will say
-    missing_file. `variant` counts the versions of one painting and level. Pairs of quarantined paintings are left out.
+    Pictures lie below the folder of the file, or in it, unpacked below `root`; a version that is not there gets a row
+    too, which will say missing_file or empty. `variant` counts the versions of one painting and level. Pairs of
+    quarantined paintings are left out.
     Raises SourceError where the file, a column or a level is not what the settings say, or a painting is not known.
     """
-    table = _read_table(config)
-    folder = posixpath.dirname(config.uri if "://" in config.uri else os.path.abspath(config.uri))
-    versions = {file.path: file for file in list_files(folder)}
+    shards = shards_at(config.uri)
+    unpack(shards, root)
+    table = _read_table(config, shards, root)
+    named = [row[config.generated] or "" for row in table if not isinstance(row[config.generated], Embedded)]
+    places = locate(named, config.uri)
     counts: Counter[tuple[str, str]] = Counter()
     rows = []
     for row in table:
-        painting = posixpath.splitext(repair_name(row[config.original]))[0]
-        if painting not in paintings.listed:
-            raise SourceError(
-                f"{config.uri}: {config.original} = {row[config.original]} is no painting of the source: give paths "
-                "below source.uri, and ingest the paintings first"
-            )
-        level = _level(row, config)
+        painting, level = _painting(row[config.original], config, paintings), _level(row, config)
         if painting not in paintings.there:
             continue
-        file = versions.get(row[config.generated])
-        uri = file.uri if file else posixpath.join(folder, row[config.generated])
+        version = row[config.generated]
+        uri, changed = version[1:] if isinstance(version, Embedded) else places[version or ""]
         prompt = (row[config.prompt] or "") if config.prompt else ""
-        rows.append((painting, level, counts[painting, level], uri, prompt, file.version if file else "missing"))
+        rows.append((painting, level, counts[painting, level], uri, prompt, changed))
         counts[painting, level] += 1
     schema = pa.schema([field for field in schema_of("_pairs") if field.name not in ("input_hash", "row_hash")])
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
@@ -57,25 +58,33 @@ def list_pairs(config: PairsConfig, paintings: Paintings) -> tuple[pa.Table, int
     return pa.table(arrays, schema), len(table) - len(rows)
 
 
-def _read_table(config: PairsConfig) -> list[dict[str, Any]]:
-    """The wanted columns as texts: a reader may take names, levels or prompts for numbers."""
-    data = pa.BufferReader(read_file(config.uri))
-    try:
-        table = pa.parquet.read_table(data) if config.uri.endswith(".parquet") else pa.csv.read_csv(data)
-    except pa.ArrowInvalid as error:
-        raise SourceError(f"pairs.uri = {config.uri} cannot be read as a table: {error}") from error
-    wanted = [name for name in (config.original, config.generated, config.prompt, config.level) if name]
-    if missing := sorted(set(wanted) - set(table.column_names)):
+def _read_table(config: PairsConfig, shards: list[Shard], root: str) -> list[dict[str, Any]]:
+    """Rows of texts, and of pictures where they lie in the file."""
+    table = [row for _, row in read_unpacked(shards, root)] if shards else read_texts(config.uri)
+    if not table:
+        raise SourceError(f"{config.uri} has no rows")
+    wanted = {name for name in (config.original, config.generated, config.prompt, config.level) if name}
+    if missing := sorted(wanted - set(table[0])):
         raise SourceError(
             f"{config.uri} has no column {', '.join(missing)}: pairs.original, pairs.generated, pairs.prompt and "
-            f"pairs.level name its columns, each one of {', '.join(table.column_names)}"
+            f"pairs.level name its columns, each one of {', '.join(table[0])}"
         )
-    if not len(table):
-        raise SourceError(f"{config.uri} has no rows")
-    return [
-        {name: None if value is None else str(value) for name, value in row.items()}
-        for row in table.select(wanted).to_pylist()
-    ]
+    return table
+
+
+def _painting(original: str | Embedded | None, config: PairsConfig, paintings: Paintings) -> str:
+    """The id of a row's painting, known by its path, or by its bytes where the row holds them."""
+    if isinstance(original, Embedded):
+        painting = paintings.versions.get(original.version)
+        name = original.path or original.uri
+        advice = f"ingest the same file first, source.uri={config.uri} source.columns={{uri: {config.original}}}"
+    else:
+        name = original or ""
+        painting = posixpath.splitext(repair_name(name))[0]
+        advice = "give paths below source.uri, and ingest the paintings first"
+    if painting is None or painting not in paintings.listed:
+        raise SourceError(f"{config.uri}: {config.original} = {name} is no painting of the source: {advice}")
+    return painting
 
 
 def _level(row: dict[str, Any], config: PairsConfig) -> str:

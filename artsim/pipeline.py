@@ -26,6 +26,8 @@ from artsim.command import Command
 from artsim.config import Config, Section, Workers
 from artsim.resume import Input, Work, publish
 from artsim.schemas import digest64
+from artsim.sources.shards import FOLDER, Shard, not_unpacked
+from artsim.sources.shards import unpack as unpack_shard
 from artsim.step import DONE, Step, Worker, give_up
 from artsim.tables import Parts, Table, TableError, claim, create_root, fingerprint, sweep
 
@@ -106,6 +108,24 @@ def run(step: Step, command: Command) -> Summary:
     summary = Summary(step.table, manifest["num_rows"], quarantined, time.monotonic() - started, new_rows)
     print(summary, flush=True)
     return summary
+
+
+def unpack(shards: Sequence[Shard], root: str) -> None:
+    """Copy the pictures of Parquet files to tars below the root, a task each; what is copied already costs nothing.
+
+    Raises SourceError where a file cannot be read; the copies of the others are kept.
+    """
+    started, missing = time.monotonic(), not_unpacked(shards, root)
+    if not missing:
+        return
+    connect()
+    copy: Any = ray.remote(num_cpus=1)(unpack_shard)
+    results = ray.get([copy.remote(shard, root) for shard in missing])
+    for error in (result for result in results if isinstance(result, UserError)):
+        raise error
+    seconds, megabytes = time.monotonic() - started, sum(results) / 1e6
+    rate = f"{megabytes:.0f} MB in {seconds:.1f} s, {megabytes / seconds:.0f} MB/s"
+    print(f"{len(missing)} Parquet files unpacked into {root}/{FOLDER} ({rate})", flush=True)
 
 
 def begin(step: Step, command: Command) -> tuple[Work, list[str]]:

@@ -6,11 +6,12 @@ import json
 import os
 import posixpath
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -51,13 +52,26 @@ class Store:
         if not isinstance(fs, LocalFileSystem):
             fs.pipe_file(path, data)
             return
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        temporary = posixpath.join(posixpath.dirname(path), f".tmp-{uuid.uuid4().hex}")
-        with open(temporary, "wb") as file:
+        with _create_local(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        """A file to be written piece by piece, which appears whole at the end, or not at all where that raises."""
+        fs, path = self._at(name)
+        if isinstance(fs, LocalFileSystem):
+            with _create_local(path) as local:
+                yield local
+            return
+        file = fs.open(path, "wb", autocommit=False)
+        try:
+            yield file
+        except BaseException:
+            file.close()
+            file.discard()
+            raise
+        file.close()
+        file.commit()
 
     def stream(self, name: str, mode: str = "wb") -> Any:
         """A file to write ("wb") or read ("rb") what is too large to hold; a writer may leave it half-written."""
@@ -161,3 +175,18 @@ def _appeared(entry: dict[str, Any]) -> float:
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     return value.timestamp() if isinstance(value, datetime) else float(value)
+
+
+@contextmanager
+def _create_local(path: str) -> Iterator[BinaryIO]:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = posixpath.join(posixpath.dirname(path), f".tmp-{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.remove(temporary)

@@ -1,6 +1,9 @@
 """source -> artworks: one row for each painting that the source holds, measured and hashed.
 
 python jobs/ingest.py source.uri=/path/to/wikiart root=runs/wikiart
+
+Parquet files with pictures in them are copied to tars below `<root>/_source` first, each once, as they cannot be read
+picture by picture.
 """
 
 from collections.abc import Sequence
@@ -32,7 +35,7 @@ def step_of(config: Config) -> pipeline.Step:
 def main(argv: Sequence[str] | None = None) -> None:
     command = parse_command(argv, __doc__)
     config = command.config
-    rows = without_removed(config.root, list_source(config.source))
+    rows = without_removed(config.root, list_source(config.source, config.root, pipeline.unpack))
     replace(Table(config.root, "_listing", create_root(config.root, config.num_buckets)), rows)
     pipeline.run(step_of(config), command)
 

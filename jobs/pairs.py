@@ -20,9 +20,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = command.config
     num_buckets = open_root(config.root)
     tables = [Table(config.root, name, num_buckets) for name in ("_listing", "artworks")]
-    listed, there = (set(table.read_all(("id",))["id"].to_pylist()) for table in tables)
-    paintings = Paintings(listed | removed(config.root), there)
-    rows, left_out = list_pairs(config.pairs, paintings)
+    listing = tables[0].read_all(("id", "version")).sort_by([("id", "descending")])
+    ids, versions = (listing[name].to_pylist() for name in ("id", "version"))
+    there = set(tables[1].read_all(("id",))["id"].to_pylist())
+    by_version = dict(zip(versions, ids, strict=True))  # of equal pictures, the first id
+    paintings = Paintings(set(ids) | removed(config.root), there, by_version)
+    rows, left_out = list_pairs(config.pairs, paintings, config.root, pipeline.unpack)
     replace(Table(config.root, "_pairs", num_buckets), rows)
     left = f"{left_out} left out, whose painting is in quarantine or was removed"
     print(f"pairs: {len(rows)} of {config.pairs.uri}, {left}", flush=True)

@@ -21,7 +21,7 @@ from artsim.checkpoints import has_text_tower
 from artsim.command import Command, parse_command
 from artsim.config import Config, Workers
 from artsim.planning import COPIES_OF_WEIGHTS, HEADER, HeadRates, Plan, duration, head_rates, size, stage_rate
-from artsim.sources import list_source
+from artsim.sources import count_paintings
 from artsim.step import Step
 from artsim.store import Store
 from jobs import caption, duplicates, embed, generate, ingest, prompt, resize, split, train, triplets
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     shortages = [pipeline.shortage(table, workers) for table, workers in needed]
     if short := [message for message in (*shortages, train.shortage(config)) if message]:
         raise UserError("\n".join(short))
-    num_paintings = len(list_source(config.source))  # source.limit included
+    num_paintings = count_paintings(config.source)  # source.limit included
     scale = num_paintings / min(num_paintings, config.plan.num_paintings)
     print(HEADER)
     plans: list[Plan] = []

@@ -7,11 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from artsim.config import GenerateConfig, PairsConfig
+from artsim.config import GenerateConfig, PairsConfig, SourceConfig
 from artsim.images import crop_box, decode_jpeg, encode_jpeg
 from artsim.pairs import Paintings, list_pairs
-from artsim.sources import SourceError
+from artsim.sources import SourceError, fetch, list_source
 from artsim.stages.pair import TakePrompt, TakeVersion
+from tests.unit.source_files import image, write_shard
 
 PAINTINGS = Paintings(*[{"Baroque/ann_one", "Cubism/bob_two"}] * 2)
 TABLE = """original,file,alpha,prompt
@@ -79,6 +80,33 @@ def test_pairs_of_paintings_in_quarantine_are_left_out_and_counted(tmp_path: Pat
     rows, left_out = list_pairs(pairs(tmp_path), paintings)
     assert (rows["id"].to_pylist(), left_out) == (["Cubism/bob_two"], 3)
     assert list_pairs(pairs(tmp_path), Paintings(PAINTINGS.listed, set()))[1] == 4
+
+
+def test_pictures_in_the_file_are_known_by_their_bytes(tmp_path: Path) -> None:
+    originals = [image(b"one"), image(b"two"), image(b"one"), image(b"lost")]
+    generated = [image(b"one moved"), image(b"two moved"), image(b"one again"), None]
+    pictures, texts = {"original_image": originals, "generated_image": generated}, {"prompt": list("abcd")}
+    uri = str(write_shard(tmp_path / "data/pairs.parquet", pictures, {"artist": [1, 2, 1, 0]}, texts))
+    root = str(tmp_path / "root")
+    source = list_source(SourceConfig(uri=uri, columns={"uri": "original_image"}), root).to_pylist()
+    assert [row["artist"] for row in source] == ["boris-kustodiev", "claude-monet", None]
+    versions = {row["version"]: row["id"] for row in source}
+    paintings = Paintings(set(versions.values()), {row["id"] for row in source[:2]}, versions)
+    config = PairsConfig(uri=str(tmp_path / "data"), prompt="prompt")
+    rows, left_out = list_pairs(config, paintings, root)
+    one, two = (row["id"] for row in source[:2])
+    keys = [(row["id"], row["variant"], row["prompt"]) for row in rows.to_pylist()]
+    assert (keys, left_out) == ([(one, 0, "a"), (two, 0, "b"), (one, 1, "c")], 1)
+    assert fetch(rows["uri"].to_pylist(), 100) == ([b"one moved", b"two moved", b"one again"], [None] * 3)
+    rows, _ = list_pairs(config, Paintings(paintings.listed, paintings.listed, versions), root)
+    assert str(fetch(rows["uri"].to_pylist(), 100)[1][3]).startswith("empty: ")
+    with pytest.raises(SourceError, match=r"is no painting of the source: ingest the same file first, source\.uri="):
+        list_pairs(config, PAINTINGS, root)
+
+
+def test_a_row_that_names_no_version_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"pairs\.csv: row 2 names no picture"):
+        list_pairs(pairs(tmp_path, TABLE.replace("Baroque/one_100.jpg", "")), PAINTINGS)
 
 
 def test_names_of_digits_are_names(tmp_path: Path) -> None:

@@ -106,3 +106,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(OSError, match="No space"):
         store.write("a", b"new")
     assert store.read("a") == b"old"
+
+
+def test_a_file_in_pieces_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with store.create("a/b.bin") as file:
+        file.write(b"12")
+        assert not (tmp_path / "a/b.bin").exists()
+        file.write(b"3")
+    with pytest.raises(ZeroDivisionError), store.create("a/c.bin") as file:
+        file.write(bytes(1 // 0))
+    assert (store.read("a/b.bin"), store.list("a")) == (b"123", ["b.bin"])
