@@ -81,7 +81,7 @@ def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
 class Counted(MemoryFileSystem):
     """An object store in memory that counts what is asked of it. Listings come a thousand names at a time."""
 
-    protocol = "counted"
+    protocol = "asked"
     store: dict[str, Any] = {}  # noqa: RUF012
     pseudo_dirs: list[str] = [""]  # noqa: RUF012
     asked: Counter[str] = Counter()  # noqa: RUF012
@@ -103,12 +103,12 @@ class Counted(MemoryFileSystem):
         return super()._open(path, mode, **options)
 
 
-fsspec.register_implementation("counted", Counted, clobber=True)
+fsspec.register_implementation("asked", Counted, clobber=True)
 
 
 @pytest.fixture
 def counted() -> Iterator[str]:
-    root = f"counted://{uuid.uuid4().hex}"
+    root = f"asked://{uuid.uuid4().hex}"
     create_root(root, NUM_BUCKETS)
     yield root
     Store(root).delete([""])
