@@ -74,6 +74,7 @@ def test_a_pair_at_the_greatest_distance_is_found_and_none_beyond(max_distance: 
         assert (one == other) == (distance == max_distance)
 
 
+@pytest.mark.timeout(60)
 def test_a_heap_of_alike_hashes_does_not_cost_its_square() -> None:
     """A hundred thousand hashes near one another have 5 billion pairs, which would take minutes."""
     random = np.random.default_rng(0)
