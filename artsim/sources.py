@@ -17,10 +17,10 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import ftfy
 import pyarrow as pa
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from artsim import UserError
+from artsim.clients import is_absent, open_url, telling
 from artsim.config import SourceConfig
 
 IMAGE_EXTENSIONS = (
@@ -75,16 +75,23 @@ def list_source(config: SourceConfig) -> pa.Table:
     return pa.table([pa.array(column, pa.string()) for column in columns], schema=SCHEMA)
 
 
-def fetch(uris: Sequence[str], max_bytes: int, num_threads: int = 8) -> tuple[list[bytes | None], list[str | None]]:
+def fetch(
+    uris: Sequence[str], max_bytes: int, setting: str = "source.uri", num_threads: int = 8
+) -> tuple[list[bytes | None], list[str | None]]:
     """Read files, several at a time: their contents, and for each None or why it has none.
 
     Errors are `missing_file: ...`, `too_large: ...` (more than `max_bytes`) or `empty: ...`, as in schemas.REASONS;
-    whatever else goes wrong is no property of the file and raises.
+    whatever else goes wrong is no property of the file: StoreError, which names the setting that led to it.
     """
     # Filesystem objects are cached per thread, and the pool's threads are new: so they are looked up here.
     places = [_place(uri) for uri in uris]
+
+    def read(uri: str, place: tuple[AbstractFileSystem, str]) -> tuple[bytes | None, str | None]:
+        with telling(setting, uri, "read"):
+            return _read(place, max_bytes)
+
     with ThreadPoolExecutor(num_threads) as pool:
-        results = list(pool.map(lambda place: _read(place, max_bytes), places))
+        results = list(pool.map(read, uris, places))
     return [data for data, _ in results], [error for _, error in results]
 
 
@@ -172,10 +179,11 @@ def list_files(uri: str) -> Iterator[File]:
     if not uri.strip():
         raise SourceError("source.uri is empty: give the folder that holds Genre/artist_title.jpg, or an fsspec URL")
     try:
-        fs, root = url_to_fs(uri)
+        fs, root = open_url(uri)
     except (ValueError, ImportError) as error:  # a protocol that fsspec does not know or lacks a package for
         raise SourceError(f"source.uri = {uri}: {error}") from error
-    return _find_local(uri, root) if isinstance(fs, LocalFileSystem) else _find_remote(uri, fs, root)
+    with telling("source.uri", uri, "listed"):
+        yield from _find_local(uri, root) if isinstance(fs, LocalFileSystem) else _find_remote(uri, fs, root)
 
 
 def _find_local(uri: str, root: str) -> Iterator[File]:
@@ -220,8 +228,8 @@ def _find_remote(uri: str, fs: AbstractFileSystem, root: str) -> Iterator[File]:
         found = fs.find(root, detail=True)
     except FileNotFoundError as error:
         raise SourceError(f"source.uri = {uri}: there is no such bucket or folder; check the spelling") from error
-    except (PermissionError, ValueError) as error:
-        raise SourceError(f"source.uri = {uri} cannot be listed ({error}): check it and the credentials") from error
+    except ValueError as error:
+        raise SourceError(f"source.uri = {uri} cannot be listed ({error}): check the spelling") from error
     if not found:
         raise SourceError(f"source.uri = {uri}: nothing lies below it; check the spelling")
     if set(found) == {root}:
@@ -242,22 +250,25 @@ def _version(facts: dict[str, Any]) -> str:
 def _place(uri: str) -> tuple[AbstractFileSystem, str]:
     if uri.startswith("file://"):
         return LocalFileSystem(), os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
-    fs, path = url_to_fs(uri)
+    fs, path = open_url(uri)
     return fs, path
 
 
 def read_file(uri: str) -> bytes:
     """All of a file that the settings name; SourceError where there is none."""
-    try:
-        return _contents(*_place(uri), None)
-    except (OSError, ValueError, ImportError) as error:
-        raise SourceError(f"{uri} cannot be read ({error}): check the spelling and the credentials") from error
+    with telling("pairs.uri", uri, "read"):
+        try:
+            return _contents(*_place(uri), None)
+        except (FileNotFoundError, ValueError, ImportError) as error:
+            raise SourceError(f"{uri} cannot be read ({error}): check the spelling") from error
 
 
 def _read(place: tuple[AbstractFileSystem, str], max_bytes: int) -> tuple[bytes | None, str | None]:
     try:
         data = _contents(*place, max_bytes + 1)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not is_absent(error):
+            raise
         return None, "missing_file: it was listed, and is not there"
     if len(data) > max_bytes:
         return None, f"too_large: more than the {max_bytes} bytes allowed"

@@ -7,32 +7,46 @@ import os
 import posixpath
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.fs as pafs
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+
+from artsim.clients import is_absent, open_url, telling
 
 
 @dataclass(frozen=True)
 class Store:
-    """A folder on a local disk, or below any URL that fsspec opens."""
+    """A folder on a local disk, or below any URL that fsspec opens.
+
+    Raises StoreError, which names the setting that the folder comes from, where files cannot be had or put in place.
+    """
 
     url: str
+    setting: str = "root"
 
     def _at(self, name: str) -> tuple[Any, str]:
-        fs, path = url_to_fs(self.url)
+        fs, path = open_url(self.url)
         return fs, posixpath.join(path, name) if name else path
+
+    def _telling(self, name: str, verb: str) -> AbstractContextManager[None]:
+        return telling(self.setting, posixpath.join(self.url, name), verb)
 
     def read(self, name: str) -> bytes | None:
         """The contents of a file, or None where there is none."""
         fs, path = self._at(name)
-        try:
-            return fs.cat_file(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        with self._telling(name, "read"):
+            try:
+                return fs.cat_file(path)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if not is_absent(error):
+                    raise
+                return None
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON file, or None where there is none."""
@@ -42,16 +56,11 @@ class Store:
     def write(self, name: str, data: bytes) -> None:
         """Put a file in place whole or not at all: a rename on local disks, one put on object stores."""
         fs, path = self._at(name)
-        if not isinstance(fs, LocalFileSystem):
-            fs.pipe_file(path, data)
-            return
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        temporary = posixpath.join(posixpath.dirname(path), f".tmp-{uuid.uuid4().hex}")
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with self._telling(name, "written"):
+            if isinstance(fs, LocalFileSystem):
+                _write_local(path, data)
+            else:
+                fs.pipe_file(path, data)
 
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """Write a JSON file whole or not at all."""
@@ -60,31 +69,34 @@ class Store:
     def list(self, name: str = "") -> list[str]:
         """Names of the files and folders right below a folder, sorted; empty where there is none."""
         fs, path = self._at(name)
-        try:
-            fs.invalidate_cache(path)
-            found = fs.ls(path, detail=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        with self._telling(name, "listed"):
+            try:
+                fs.invalidate_cache(path)
+                found = fs.ls(path, detail=False)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if not is_absent(error):
+                    raise
+                return []
         return sorted(posixpath.basename(entry.rstrip("/")) for entry in found)
 
     def find(self) -> set[str]:
         """Names of all files below, with the folders that they lie in; empty where there is none."""
         fs, path = self._at("")
-        return {name.removeprefix(path).lstrip("/") for name in fs.find(path)}
+        with self._telling("", "listed"):
+            return {name.removeprefix(path).lstrip("/") for name in fs.find(path)}
 
     def num_bytes(self) -> int:
         """Size of all files below, in bytes."""
         fs, path = self._at("")
-        return int(fs.du(path))
+        with self._telling("", "listed"):
+            return int(fs.du(path))
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete files and whole folders; those that are gone already do not matter."""
         for name in names:
             fs, path = self._at(name)
-            try:
+            with self._telling(name, "deleted"), suppress(FileNotFoundError):
                 fs.rm(path, recursive=True)
-            except FileNotFoundError:
-                continue
 
     def arrow(self) -> tuple[str, pafs.FileSystem]:
         """The folder as Arrow's file systems take it: a path, and the file system that the rest of this class uses.
@@ -95,7 +107,27 @@ class Store:
         local = isinstance(fs, LocalFileSystem)
         return path, pafs.LocalFileSystem() if local else pafs.PyFileSystem(pafs.FSSpecHandler(fs))
 
-    def dataset(self, names: Sequence[str]) -> pads.Dataset:
-        """Some Parquet files of one schema as an Arrow dataset."""
+    def read_parquet(
+        self, names: Sequence[str], columns: Sequence[str] | None = None, filter: pc.Expression | None = None
+    ) -> pa.Table:
+        """Some Parquet files of one schema, in their order: all of their rows and columns, or some."""
         fs, path = self._at("")
-        return pads.dataset([posixpath.join(path, name) for name in names], filesystem=fs, format="parquet")
+        paths = [posixpath.join(path, name) for name in names]
+        with self._telling(names[0], "read"):
+            files = pads.dataset(paths, filesystem=fs, format="parquet")
+            return files.to_table(columns=None if columns is None else list(columns), filter=filter)
+
+
+def _write_local(path: str, data: bytes) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = posixpath.join(posixpath.dirname(path), f".tmp-{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):  # a full disk needs the room
+            os.unlink(temporary)
+        raise

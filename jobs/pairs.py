@@ -44,6 +44,7 @@ def _steps(config: Config) -> tuple[pipeline.Step, pipeline.Step]:
         settings={"pairs": config.pairs, "size": config.generate.size, "jpeg_quality": config.generate.jpeg_quality},
         workers=config.pairs.workers,
         fetch_bytes=config.source.max_bytes,
+        fetch_setting="pairs.uri",
     )
     return prompts, generated
 

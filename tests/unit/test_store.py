@@ -69,7 +69,7 @@ def test_parquet_files_are_read_in_the_order_asked_for(store: Store) -> None:
         pq.write_table(pa.table({"x": [number, number + 100]}), sink, row_group_size=1)
         store.write(f"_q/{number}.parquet", sink.getvalue().to_pybytes())
     order = [7, 0, 11, 3, 10, 1]
-    read = store.dataset([f"_q/{number}.parquet" for number in order]).to_table()["x"].to_pylist()
+    read = store.read_parquet([f"_q/{number}.parquet" for number in order])["x"].to_pylist()
     assert read == [value for number in order for value in (number, number + 100)]
 
 
