@@ -36,6 +36,8 @@ PACKAGES = ("ray", "numpy", "pyarrow", "pillow", "opencv-python-headless", "torc
 LOCAL_OBJECT_STORE_BYTES = 1_500_000_000
 CALLS_PER_WORKER = 2
 """While one has the stage, the other reads what comes next or writes what came before."""
+_TOLD = "error: "
+"""What an outcome begins with that is no row's, but what a person must mend before any row can be done."""
 MAX_LOST_WORKERS = 8
 """Rows in a row that may end their worker when they are tried alone; more are no coincidence."""
 
@@ -143,6 +145,11 @@ def main(job: Callable[[], None]) -> None:
     """Run a job's main() as a program: a user's mistake ends it with one sentence and exit code 1."""
     try:
         job()
+    except RayTaskError as error:
+        # Around what a worker says Ray puts the worker's traceback, which only tells of a defect.
+        if not isinstance(error.cause, UserError):
+            raise
+        sys.exit(f"error: {error.cause}")
     except UserError as error:
         sys.exit(f"error: {error}")
 
@@ -268,14 +275,18 @@ class _Worker(Worker):
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
         keys = self._missing.keys([Piece(**piece) for piece in pieces.to_pylist()])
-        return pa.table({"outcome": self.do(keys)})
+        try:
+            return pa.table({"outcome": self.do(keys)})
+        except UserError as error:  # handed over as a row: Ray Data would show a traceback, as for a defect
+            return pa.table({"outcome": [_TOLD + str(error)]})
 
 
 def _stream(step: Step, work: Work, missing: Missing, tolerate: bool) -> Iterator[list[str]]:
     """Run the stage over missing rows and write what it gives; yields the outcomes of rows as parts appear.
 
     A worker that dies is replaced, and its rows are tried once more. If that kills the next one too, RayError is
-    raised, or, with `tolerate`, the chunk is left missing and the others go on.
+    raised, or, with `tolerate`, the chunk is left missing and the others go on. What a person must mend is raised as
+    the UserError that the worker met.
     """
     ray.data.DataContext.get_current().max_errored_blocks = -1 if tolerate else 0
     workers, chunks = step.workers, missing.chunks
@@ -297,7 +308,11 @@ def _stream(step: Step, work: Work, missing: Missing, tolerate: bool) -> Iterato
         max_task_retries=0 if tolerate else 1,
     )
     for some in done.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield pa.table(some)["outcome"].to_pylist()
+        outcomes = pa.table(some)["outcome"].to_pylist()
+        for outcome in outcomes:
+            if outcome.startswith(_TOLD):
+                raise UserError(outcome.removeprefix(_TOLD))
+        yield outcomes
 
 
 def num_workers(workers: Workers) -> int:

@@ -104,8 +104,7 @@ class Store:
         Arrow's own client of S3 makes a folder by an empty object of its name, which not every server takes.
         """
         fs, path = self._at("")
-        local = isinstance(fs, LocalFileSystem)
-        return path, pafs.LocalFileSystem() if local else pafs.PyFileSystem(pafs.FSSpecHandler(fs))
+        return path, _arrow(fs)
 
     def read_parquet(
         self, names: Sequence[str], columns: Sequence[str] | None = None, filter: pc.Expression | None = None
@@ -114,8 +113,19 @@ class Store:
         fs, path = self._at("")
         paths = [posixpath.join(path, name) for name in names]
         with self._telling(names[0], "read"):
-            files = pads.dataset(paths, filesystem=fs, format="parquet")
+            files = pads.dataset(paths, filesystem=_arrow(fs), format="parquet")
             return files.to_table(columns=None if columns is None else list(columns), filter=filter)
+
+
+class _Handler(pafs.FSSpecHandler):
+    """Arrow's adapter, which asks first whether a file is there and then takes any trouble for a no."""
+
+    def open_input_file(self, path: str) -> pa.PythonFile:
+        return pa.PythonFile(self.fs.open(path, mode="rb"), mode="r")
+
+
+def _arrow(fs: Any) -> pafs.FileSystem:
+    return pafs.LocalFileSystem() if isinstance(fs, LocalFileSystem) else pafs.PyFileSystem(_Handler(fs))
 
 
 def _write_local(path: str, data: bytes) -> None:
