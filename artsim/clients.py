@@ -49,7 +49,7 @@ def open_url(url: str) -> tuple[Any, str]:
 
 def is_absent(error: OSError) -> bool:
     """Whether an error says that there is no such file, which is no trouble of the store's."""
-    return isinstance(error, (FileNotFoundError, NotADirectoryError)) and _code(error) != "NoSuchBucket"
+    return isinstance(error, (FileNotFoundError, NotADirectoryError)) and error_code(error) != "NoSuchBucket"
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def _failures() -> tuple[type[BaseException], ...]:
     return tuple(found)
 
 
-def _code(error: BaseException) -> str:
+def error_code(error: BaseException) -> str:
     """What S3 calls an error; "" for others."""
     for known in (error, error.__cause__):
         response = getattr(known, "response", None)
@@ -94,12 +94,12 @@ def _code(error: BaseException) -> str:
 def _reason(error: BaseException) -> str:
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
     first = str(words).strip().splitlines()[0][:200].rstrip(".")
-    code = _code(error)
+    code = error_code(error)
     return first if not code or code in first else f"{code}: {first}"
 
 
 def _advice(error: BaseException) -> str:
-    code = _code(error)
+    code = error_code(error)
     if code == "NoSuchBucket":
         return "make that bucket or name another"
     if code in _CREDENTIALS or type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):

@@ -24,6 +24,7 @@ import artsim
 from artsim import UserError
 from artsim.command import Command
 from artsim.config import Config, Section, Workers
+from artsim.lease import Lease, hold
 from artsim.resume import Input, Work, publish
 from artsim.schemas import digest64
 from artsim.step import DONE, Step, Worker, give_up
@@ -85,9 +86,16 @@ def connect() -> None:
 def run(step: Step, command: Command) -> Summary:
     """Fill a table with the rows that it lacks, and finish it.
 
-    Raises TableError where the table holds rows of other settings, an input is not finished, or more than
-    max_failure_rate of the rows ended in quarantine. What was done until then is kept.
+    Raises TableError where the table holds rows of other settings, another job writes it, an input is not finished, or
+    more than max_failure_rate of the rows ended in quarantine. What was done until then is kept.
     """
+    config = command.config
+    table = Table(config.root, step.table, create_root(config.root, config.num_buckets))
+    with hold(table) as lease:
+        return _run(step, command, lease)
+
+
+def _run(step: Step, command: Command, lease: Lease) -> Summary:
     started = time.monotonic()
     config = command.config
     work, changes = begin(step, command)
@@ -101,7 +109,7 @@ def run(step: Step, command: Command) -> Summary:
         if "RAY_ADDRESS" not in os.environ and (short := shortage(step.table, step.workers)):
             raise TableError(short)
         new_rows = _fill(step, work, config, command.retry_quarantine)
-        manifest = _settle(work, config)
+        manifest = _settle(work, config, lease)
     else:
         new_rows = 0
     quarantined = sum(manifest["quarantined"].values())
@@ -396,7 +404,7 @@ def _check_failures(table: Table, outcome: Counter[str], expected: int, max_fail
         )
 
 
-def _settle(work: Work, config: Config) -> dict[str, Any]:
+def _settle(work: Work, config: Config, lease: Lease) -> dict[str, Any]:
     """Check that every expected row is there once, done or quarantined, and write the manifest that says so."""
     parts, shared = work.table.parts(), ray.put(work)
     tasks = [_settle_buckets.remote(shared, buckets, parts) for buckets in _shares(work.table.num_buckets)]
@@ -408,4 +416,5 @@ def _settle(work: Work, config: Config) -> dict[str, Any]:
         reasons.update(found.reasons)
     expected = sum(found.num_rows for found, _ in settled) + reasons.total()
     _check_failures(work.table, reasons, expected, config.max_failure_rate)
+    lease.confirm()
     return publish(work.table, [found for found, _ in settled], work.inputs)

@@ -187,7 +187,8 @@ def claim(table: Table, recipe: dict[str, Any], packages: dict[str, str], overwr
                 f"table {table.name} below {table.root} was made with other settings ({changes}): "
                 "choose another root, or make it anew with --overwrite"
             )
-        table.store.delete(["_parts.json", "_table.json", ""])
+        others = set(table.store.list()) - {"_parts.json", "_table.json", "_lease.json"}
+        table.store.delete(["_parts.json", "_table.json", *sorted(others)])
         header = None
     if header is None:
         value = {"format": FORMAT, "recipe": recipe, "fingerprint": fingerprint(recipe), "packages": packages}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from artsim import pipeline
 from artsim.command import parse_command
 from artsim.config import Config
+from artsim.lease import hold
 from artsim.pairs import Paintings, list_pairs
 from artsim.resume import replace
 from artsim.stages.pair import TakePrompt, TakeVersion
@@ -21,10 +22,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     tables = [Table(config.root, name, num_buckets) for name in ("_listing", "artworks")]
     paintings = Paintings(*(set(table.read_all(("id",))["id"].to_pylist()) for table in tables))
     rows, left_out = list_pairs(config.pairs, paintings)
-    replace(Table(config.root, "_pairs", num_buckets), rows)
-    print(f"pairs: {len(rows)} of {config.pairs.uri}, {left_out} left out, whose painting is in quarantine", flush=True)
-    for step in _steps(config):
-        pipeline.run(step, command)
+    table = Table(config.root, "_pairs", num_buckets)
+    with hold(table):  # as long as it is read
+        replace(table, rows)
+        print(
+            f"pairs: {len(rows)} of {config.pairs.uri}, {left_out} left out, whose painting is in quarantine",
+            flush=True,
+        )
+        for step in _steps(config):
+            pipeline.run(step, command)
 
 
 def _steps(config: Config) -> tuple[pipeline.Step, pipeline.Step]:
