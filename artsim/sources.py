@@ -20,7 +20,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from artsim import UserError
-from artsim.clients import is_absent, open_url, telling
+from artsim.clients import error_code, is_absent, open_url, telling
 from artsim.config import SourceConfig
 
 IMAGE_EXTENSIONS = (
@@ -284,7 +284,7 @@ def _contents(fs: AbstractFileSystem, path: str, limit: int | None) -> bytes:
         return fs.cat_file(path, start=0, end=limit)
     except FileNotFoundError:
         raise
-    except OSError:
-        if fs.info(path)["size"]:
+    except OSError as error:
+        if error_code(error) not in ("", "InvalidRange", "416") or fs.info(path)["size"]:
             raise
         return b""  # an object store has no range of bytes in an empty object
