@@ -1,4 +1,4 @@
-# make demo | make test | make test-full: each sets up what it needs in .venv and starts at once the next time.
+# make demo | make test | make test-full | make soak: each sets up what it needs in .venv and starts at once the next time.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 OUT ?= runs/demo
 DATA ?= $(OUT)/gallery
@@ -7,7 +7,7 @@ PYTEST = .venv/bin/python -m pytest -q
 MODEL = $(OUT)/models/a70
 EXAMPLE = $(MODEL)/examples
 
-.PHONY: demo test lint unit test-full format clean
+.PHONY: demo test lint unit test-full soak format clean
 
 demo: .venv/.local
 	@test "$(DATA)" != "$(OUT)/gallery" || .venv/bin/python jobs/gallery.py "root=$(OUT)"
@@ -20,8 +20,8 @@ demo: .venv/.local
 
 test: .venv/.cpu
 	@$(MAKE) --no-print-directory -j2 lint unit
-	$(PYTEST) -m "not slow and not models" --ignore tests/unit
-	$(PYTEST) -m "not slow and models"
+	$(PYTEST) -m "not slow and not soak and not models" --ignore tests/unit
+	$(PYTEST) -m "not slow and not soak and models"
 
 lint: .venv/.cpu
 	.venv/bin/ruff format --check .
@@ -34,6 +34,9 @@ unit: .venv/.cpu
 test-full: .venv/.cpu
 	$(PYTEST) -m "slow and not models"
 	$(PYTEST) -m "slow and models"
+
+soak: .venv/.cpu
+	$(PYTEST) -s -m soak
 
 format: .venv/.cpu
 	.venv/bin/ruff format .

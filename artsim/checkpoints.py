@@ -12,9 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fsspec.core import url_to_fs
-
 from artsim import UserError
+from artsim.clients import open_url, telling
 from artsim.config import ModelConfig, Section
 
 S = TypeVar("S", bound=Section)
@@ -146,7 +145,7 @@ def _files(url: str) -> tuple[Any, str, dict[str, int]]:
     What is hidden does not count: download tools keep their notes there, with times that differ between machines.
     """
     try:
-        fs, root = url_to_fs(os.path.expanduser(url))
+        fs, root = open_url(os.path.expanduser(url))
         there, found = fs.exists(root), fs.find(root, detail=True)
     except (OSError, ValueError, ImportError) as error:
         raise CheckpointError(f"{url} cannot be listed ({_first_line(error)}): check it and the credentials") from error
@@ -164,9 +163,10 @@ def _digest(url: str) -> str:
     fs, root, names = _files(url)
     digest = hashlib.sha256()
     for name, size in sorted(names.items()):
-        path = f"{root}/{name}"
-        head = fs.cat_file(path, start=0, end=min(size, _EDGE_BYTES)) if size else b""
-        tail = fs.cat_file(path, start=max(_EDGE_BYTES, size - _EDGE_BYTES), end=size) if size > _EDGE_BYTES else b""
+        path, edge = f"{root}/{name}", max(_EDGE_BYTES, size - _EDGE_BYTES)
+        with telling("model.id", f"{url}/{name}", "read"):
+            head = fs.cat_file(path, start=0, end=min(size, _EDGE_BYTES)) if size else b""
+            tail = fs.cat_file(path, start=edge, end=size) if size > _EDGE_BYTES else b""
         digest.update(f"{name}\0{size}\0".encode() + head + tail)
     return f"sha256-{digest.hexdigest()[:32]}"
 
@@ -188,7 +188,8 @@ def _copy(model: ModelConfig) -> Path:
             shutil.rmtree(unfinished, ignore_errors=True)
             for name in names:
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
-                fs.get_file(f"{root}/{name}", str(unfinished / name))
+                with telling("model.id", f"{model.id}/{name}", "copied"):
+                    fs.get_file(f"{root}/{name}", str(unfinished / name))
             if _digest(str(unfinished)) != revision:
                 raise CheckpointError(f"{model.id} has changed since this run began: start it again")
             unfinished.rename(target)

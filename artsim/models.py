@@ -86,13 +86,10 @@ def _settings_of(table: Table) -> dict[str, Any]:
 @contextmanager
 def fetch(folder: str) -> Iterator[Path]:
     """A model's files as a local folder, wherever it lies; ModelError where it is not a model folder."""
-    store = Store(folder)
+    store = Store(folder, "model")
     with tempfile.TemporaryDirectory() as local:
         for name in FILES:
-            try:
-                data = store.read(name)
-            except OSError as error:
-                raise ModelError(f"{folder}: {name} cannot be read ({error})") from error
+            data = store.read(name)
             if data is None:
                 raise ModelError(f"{folder}: not a model folder, it has no {name}")
             (Path(local) / name).write_bytes(data)

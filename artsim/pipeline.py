@@ -24,6 +24,7 @@ import artsim
 from artsim import UserError
 from artsim.command import Command
 from artsim.config import Config, Section, Workers
+from artsim.lease import Lease, hold
 from artsim.resume import Input, Work, publish
 from artsim.schemas import digest64
 from artsim.sources.shards import FOLDER, Shard, not_unpacked
@@ -38,6 +39,8 @@ PACKAGES = ("ray", "numpy", "pyarrow", "pillow", "opencv-python-headless", "torc
 LOCAL_OBJECT_STORE_BYTES = 1_500_000_000
 CALLS_PER_WORKER = 2
 """While one has the stage, the other reads what comes next or writes what came before."""
+_TOLD = "error: "
+"""What an outcome begins with that is no row's, but what a person must mend before any row can be done."""
 MAX_LOST_WORKERS = 8
 """Rows in a row that may end their worker when they are tried alone; more are no coincidence."""
 
@@ -85,9 +88,16 @@ def connect() -> None:
 def run(step: Step, command: Command) -> Summary:
     """Fill a table with the rows that it lacks, and finish it.
 
-    Raises TableError where the table holds rows of other settings, an input is not finished, or more than
-    max_failure_rate of the rows ended in quarantine. What was done until then is kept.
+    Raises TableError where the table holds rows of other settings, another job writes it, an input is not finished, or
+    more than max_failure_rate of the rows ended in quarantine. What was done until then is kept.
     """
+    config = command.config
+    table = Table(config.root, step.table, create_root(config.root, config.num_buckets))
+    with hold(table) as lease:
+        return _run(step, command, lease)
+
+
+def _run(step: Step, command: Command, lease: Lease) -> Summary:
     started = time.monotonic()
     config = command.config
     work, changes = begin(step, command)
@@ -101,7 +111,7 @@ def run(step: Step, command: Command) -> Summary:
         if "RAY_ADDRESS" not in os.environ and (short := shortage(step.table, step.workers)):
             raise TableError(short)
         new_rows = _fill(step, work, config, command.retry_quarantine)
-        manifest = _settle(work, config)
+        manifest = _settle(work, config, lease)
     else:
         new_rows = 0
     quarantined = sum(manifest["quarantined"].values())
@@ -163,6 +173,11 @@ def main(job: Callable[[], None]) -> None:
     """Run a job's main() as a program: a user's mistake ends it with one sentence and exit code 1."""
     try:
         job()
+    except RayTaskError as error:
+        # Around what a worker says Ray puts the worker's traceback, which only tells of a defect.
+        if not isinstance(error.cause, UserError):
+            raise
+        sys.exit(f"error: {error.cause}")
     except UserError as error:
         sys.exit(f"error: {error}")
 
@@ -292,14 +307,18 @@ class _Worker(Worker):
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
         keys = self._missing.keys([Piece(**piece) for piece in pieces.to_pylist()])
-        return pa.table({"outcome": self.do(keys)})
+        try:
+            return pa.table({"outcome": self.do(keys)})
+        except UserError as error:  # handed over as a row: Ray Data would show a traceback, as for a defect
+            return pa.table({"outcome": [_TOLD + str(error)]})
 
 
 def _stream(step: Step, work: Work, missing: Missing, tolerate: bool) -> Iterator[list[str]]:
     """Run the stage over missing rows and write what it gives; yields the outcomes of rows as parts appear.
 
     A worker that dies is replaced, and its rows are tried once more. If that kills the next one too, RayError is
-    raised, or, with `tolerate`, the chunk is left missing and the others go on.
+    raised, or, with `tolerate`, the chunk is left missing and the others go on. What a person must mend is raised as
+    the UserError that the worker met.
     """
     ray.data.DataContext.get_current().max_errored_blocks = -1 if tolerate else 0
     workers, chunks = step.workers, missing.chunks
@@ -321,7 +340,11 @@ def _stream(step: Step, work: Work, missing: Missing, tolerate: bool) -> Iterato
         max_task_retries=0 if tolerate else 1,
     )
     for some in done.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield pa.table(some)["outcome"].to_pylist()
+        outcomes = pa.table(some)["outcome"].to_pylist()
+        for outcome in outcomes:
+            if outcome.startswith(_TOLD):
+                raise UserError(outcome.removeprefix(_TOLD))
+        yield outcomes
 
 
 def num_workers(workers: Workers) -> int:
@@ -405,7 +428,7 @@ def _check_failures(table: Table, outcome: Counter[str], expected: int, max_fail
         )
 
 
-def _settle(work: Work, config: Config) -> dict[str, Any]:
+def _settle(work: Work, config: Config, lease: Lease) -> dict[str, Any]:
     """Check that every expected row is there once, done or quarantined, and write the manifest that says so."""
     parts, shared = work.table.parts(), ray.put(work)
     tasks = [_settle_buckets.remote(shared, buckets, parts) for buckets in _shares(work.table.num_buckets)]
@@ -417,4 +440,5 @@ def _settle(work: Work, config: Config) -> dict[str, Any]:
         reasons.update(found.reasons)
     expected = sum(found.num_rows for found, _ in settled) + reasons.total()
     _check_failures(work.table, reasons, expected, config.max_failure_rate)
+    lease.confirm()
     return publish(work.table, [found for found, _ in settled], work.inputs)

@@ -196,7 +196,7 @@ class _Takedown:
             if salt is None and not hit.any():
                 kept.append(name)
                 continue
-            rows = table.store.dataset([name]).to_table()
+            rows = table.store.read_parquet([name])
             if table.name.startswith("triplets/"):
                 rows = _without_negatives(rows, self.ids)
             rows = rows.filter(pc.invert(pc.is_in(rows["id"], value_set=self.ids)))

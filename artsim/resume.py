@@ -141,7 +141,7 @@ class Work:
         return keep
 
     def _rewrite(self, name: str, keep: np.ndarray) -> list[str]:
-        whole = self.table.store.dataset([name]).to_table()
+        whole = self.table.store.read_parquet([name])
         return self.table.write(whole.filter(pa.array(keep)))
 
 

@@ -50,6 +50,8 @@ class Step:
     expand: Expand | None = None
     fetch_bytes: int = 0
     """Largest file in bytes that is fetched from the column `uri` into the column `image`; 0: nothing is fetched."""
+    fetch_setting: str = "source.uri"
+    """Which setting led to those files, for a person who must mend it."""
     whole: bool = False
     """Each row depends on all rows of the tables read, so a change of any makes all anew."""
 
@@ -62,7 +64,7 @@ def read_rows(step: Step, work: Work, wanted: pa.Table) -> pa.Table:
     rows = work.read(wanted)
     if not step.fetch_bytes:
         return rows
-    images, errors = fetch(rows["uri"].to_pylist(), step.fetch_bytes)
+    images, errors = fetch(rows["uri"].to_pylist(), step.fetch_bytes, step.fetch_setting)
     rows = rows.append_column("image", pa.array(images, pa.binary()))
     return rows.append_column("error", pa.array(errors, pa.string()))
 

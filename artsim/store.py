@@ -8,16 +8,18 @@ import posixpath
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.fs as pafs
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+
+from artsim.clients import is_absent, open_url, telling
 
 NUM_CONNECTIONS = 16
 """Files of an object store that are opened at a time."""
@@ -25,21 +27,31 @@ NUM_CONNECTIONS = 16
 
 @dataclass(frozen=True)
 class Store:
-    """A folder on a local disk, or below any URL that fsspec opens."""
+    """A folder on a local disk, or below any URL that fsspec opens.
+
+    Raises StoreError, which names the setting that the folder comes from, where files cannot be had or put in place.
+    """
 
     url: str
+    setting: str = "root"
 
     def _at(self, name: str) -> tuple[Any, str]:
-        fs, path = url_to_fs(self.url)
+        fs, path = open_url(self.url)
         return fs, posixpath.join(path, name) if name else path
+
+    def _telling(self, name: str, verb: str) -> AbstractContextManager[None]:
+        return telling(self.setting, posixpath.join(self.url, name), verb)
 
     def read(self, name: str) -> bytes | None:
         """The contents of a file, or None where there is none."""
         fs, path = self._at(name)
-        try:
-            return fs.cat_file(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        with self._telling(name, "read"):
+            try:
+                return fs.cat_file(path)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if not is_absent(error):
+                    raise
+                return None
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON file, or None where there is none."""
@@ -49,29 +61,31 @@ class Store:
     def write(self, name: str, data: bytes) -> None:
         """Put a file in place whole or not at all: a rename on local disks, one put on object stores."""
         fs, path = self._at(name)
-        if not isinstance(fs, LocalFileSystem):
-            fs.pipe_file(path, data)
-            return
-        with _create_local(path) as file:
-            file.write(data)
+        with self._telling(name, "written"):
+            if isinstance(fs, LocalFileSystem):
+                with _create_local(path) as file:
+                    file.write(data)
+            else:
+                fs.pipe_file(path, data)
 
     @contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
         """A file to be written piece by piece, which appears whole at the end, or not at all where that raises."""
         fs, path = self._at(name)
-        if isinstance(fs, LocalFileSystem):
-            with _create_local(path) as local:
-                yield local
-            return
-        file = fs.open(path, "wb", autocommit=False)
-        try:
-            yield file
-        except BaseException:
+        with self._telling(name, "written"):
+            if isinstance(fs, LocalFileSystem):
+                with _create_local(path) as local:
+                    yield local
+                return
+            file = fs.open(path, "wb", autocommit=False)
+            try:
+                yield file
+            except BaseException:
+                file.close()
+                file.discard()
+                raise
             file.close()
-            file.discard()
-            raise
-        file.close()
-        file.commit()
+            file.commit()
 
     def stream(self, name: str, mode: str = "wb") -> Any:
         """A file to write ("wb") or read ("rb") what is too large to hold; a writer may leave it half-written."""
@@ -95,11 +109,14 @@ class Store:
     def list(self, name: str = "") -> list[str]:
         """Names of the files and folders right below a folder, sorted; empty where there is none."""
         fs, path = self._at(name)
-        try:
-            fs.invalidate_cache(path)
-            found = fs.ls(path, detail=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        with self._telling(name, "listed"):
+            try:
+                fs.invalidate_cache(path)
+                found = fs.ls(path, detail=False)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if not is_absent(error):
+                    raise
+                return []
         return sorted(posixpath.basename(entry.rstrip("/")) for entry in found)
 
     def times(self, name: str = "") -> dict[str, float]:
@@ -118,21 +135,21 @@ class Store:
     def find(self) -> set[str]:
         """Names of all files below, with the folders that they lie in; empty where there is none."""
         fs, path = self._at("")
-        return {name.removeprefix(path).lstrip("/") for name in fs.find(path)}
+        with self._telling("", "listed"):
+            return {name.removeprefix(path).lstrip("/") for name in fs.find(path)}
 
     def num_bytes(self) -> int:
         """Size of all files below, in bytes."""
         fs, path = self._at("")
-        return int(fs.du(path))
+        with self._telling("", "listed"):
+            return int(fs.du(path))
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete files and whole folders; those that are gone already do not matter."""
         for name in names:
             fs, path = self._at(name)
-            try:
+            with self._telling(name, "deleted"), suppress(FileNotFoundError):
                 fs.rm(path, recursive=True)
-            except FileNotFoundError:
-                continue
 
     def arrow(self) -> tuple[str, pafs.FileSystem]:
         """The folder as Arrow's file systems take it: a path, and the file system that the rest of this class uses.
@@ -140,14 +157,19 @@ class Store:
         Arrow's own client of S3 makes a folder by an empty object of its name, which not every server takes.
         """
         fs, path = self._at("")
-        local = isinstance(fs, LocalFileSystem)
-        return path, pafs.LocalFileSystem() if local else pafs.PyFileSystem(pafs.FSSpecHandler(fs))
+        return path, _arrow(fs)
 
-    def dataset(self, names: Sequence[str]) -> pads.Dataset:
-        """Some Parquet files of one schema as an Arrow dataset.
+    def read_parquet(
+        self, names: Sequence[str], columns: Sequence[str] | None = None, filter: pc.Expression | None = None
+    ) -> pa.Table:
+        """Some Parquet files of one schema, in their order: all of their rows and columns, or some.
 
         Of an object the footer and the ranges that hold the wanted columns are read, and nothing ahead of them.
         """
+        with self._telling(names[0], "read"):
+            return self._dataset(names).to_table(columns=None if columns is None else list(columns), filter=filter)
+
+    def _dataset(self, names: Sequence[str]) -> pads.Dataset:
         fs, path = self._at("")
         paths = [posixpath.join(path, name) for name in names]
         if isinstance(fs, LocalFileSystem):
@@ -177,6 +199,17 @@ def _appeared(entry: dict[str, Any]) -> float:
     return value.timestamp() if isinstance(value, datetime) else float(value)
 
 
+class _Handler(pafs.FSSpecHandler):
+    """Arrow's adapter, which asks first whether a file is there and then takes any trouble for a no."""
+
+    def open_input_file(self, path: str) -> pa.PythonFile:
+        return pa.PythonFile(self.fs.open(path, mode="rb"), mode="r")
+
+
+def _arrow(fs: Any) -> pafs.FileSystem:
+    return pafs.LocalFileSystem() if isinstance(fs, LocalFileSystem) else pafs.PyFileSystem(_Handler(fs))
+
+
 @contextmanager
 def _create_local(path: str) -> Iterator[BinaryIO]:
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -188,5 +221,5 @@ def _create_local(path: str) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # a full disk needs the room
             os.remove(temporary)

@@ -107,7 +107,7 @@ class Table:
 
     def read(self, names: Sequence[str], columns: Sequence[str], filter: pc.Expression | None = None) -> pa.Table:
         """Some columns of some parts, in the order of the parts."""
-        return self.store.dataset(names).to_table(columns=list(columns), filter=filter)
+        return self.store.read_parquet(names, columns, filter)
 
     def read_all(self, columns: Sequence[str]) -> pa.Table:
         """Some columns of the whole finished table: for metadata, not for images."""
@@ -153,8 +153,8 @@ class Table:
         """All that some quarantine files say."""
         if not names:
             return quarantine_schema(self.name).empty_table()
-        found = self.store.dataset([posixpath.join(QUARANTINE, name) for name in names])
-        return found.to_table(columns=quarantine_schema(self.name).names)
+        parts = [posixpath.join(QUARANTINE, name) for name in names]
+        return self.store.read_parquet(parts, quarantine_schema(self.name).names)
 
 
 def open_root(root: str) -> int:
@@ -168,13 +168,8 @@ def open_root(root: str) -> int:
 def create_root(root: str, num_buckets: int) -> int:
     """Make a root, or open the one that is there; returns its number of buckets, which never changes."""
     store = Store(root)
-    try:
-        if store.read("_root.json") is None:
-            store.write_json("_root.json", {"format": FORMAT, "num_buckets": num_buckets})
-    except OSError as error:
-        raise TableError(
-            f"root = {root}: cannot be read and written ({error}); name a folder or bucket that can"
-        ) from error
+    if store.read("_root.json") is None:
+        store.write_json("_root.json", {"format": FORMAT, "num_buckets": num_buckets})
     return open_root(root)
 
 
@@ -206,7 +201,8 @@ def claim(table: Table, recipe: dict[str, Any], packages: dict[str, str], overwr
                 f"table {table.name} below {table.root} was made with other settings ({changes}): "
                 "choose another root, or make it anew with --overwrite"
             )
-        table.store.delete(["_parts.json", "_table.json", ""])
+        others = set(table.store.list()) - {"_parts.json", "_table.json", "_lease.json"}
+        table.store.delete(["_parts.json", "_table.json", *sorted(others)])
         header = None
     if header is None:
         value = {"format": FORMAT, "recipe": recipe, "fingerprint": fingerprint(recipe), "packages": packages}

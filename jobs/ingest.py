@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from artsim import pipeline
 from artsim.command import parse_command
 from artsim.config import Config
+from artsim.lease import hold
 from artsim.resume import replace
 from artsim.sources import list_source
 from artsim.stages.measure import Measure
@@ -36,8 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     command = parse_command(argv, __doc__)
     config = command.config
     rows = without_removed(config.root, list_source(config.source, config.root, pipeline.unpack))
-    replace(Table(config.root, "_listing", create_root(config.root, config.num_buckets)), rows)
-    pipeline.run(step_of(config), command)
+    listing = Table(config.root, "_listing", create_root(config.root, config.num_buckets))
+    with hold(listing):  # as long as it is read
+        replace(listing, rows)
+        pipeline.run(step_of(config), command)
 
 
 if __name__ == "__main__":

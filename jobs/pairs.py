@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from artsim import pipeline
 from artsim.command import parse_command
 from artsim.config import Config
+from artsim.lease import hold
 from artsim.pairs import Paintings, list_pairs
 from artsim.resume import replace
 from artsim.stages.pair import TakePrompt, TakeVersion
@@ -26,11 +27,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     by_version = dict(zip(versions, ids, strict=True))  # of equal pictures, the first id
     paintings = Paintings(set(ids) | removed(config.root), there, by_version)
     rows, left_out = list_pairs(config.pairs, paintings, config.root, pipeline.unpack)
-    replace(Table(config.root, "_pairs", num_buckets), rows)
     left = f"{left_out} left out, whose painting is in quarantine or was removed"
-    print(f"pairs: {len(rows)} of {config.pairs.uri}, {left}", flush=True)
-    for step in steps(config):
-        pipeline.run(step, command)
+    table = Table(config.root, "_pairs", num_buckets)
+    with hold(table):  # as long as it is read
+        replace(table, rows)
+        print(f"pairs: {len(rows)} of {config.pairs.uri}, {left}", flush=True)
+        for step in steps(config):
+            pipeline.run(step, command)
 
 
 def steps(config: Config) -> tuple[pipeline.Step, pipeline.Step]:
@@ -51,6 +54,7 @@ def steps(config: Config) -> tuple[pipeline.Step, pipeline.Step]:
         settings={"pairs": config.pairs, "size": config.generate.size, "jpeg_quality": config.generate.jpeg_quality},
         workers=config.pairs.workers,
         fetch_bytes=config.source.max_bytes,
+        fetch_setting="pairs.uri",
     )
     return prompts, generated
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from artsim import UserError
+from artsim.clients import error_code, is_absent, open_url, telling
 
 RAW_BYTE = re.compile("[\udc80-\udcff]")  # PEP 383: a byte that was not UTF-8
 _MEMBER = re.compile(r"(.+\.tar)#(\d+),(\d+)", re.DOTALL)
@@ -45,25 +45,34 @@ def member_uri(archive: str, start: int, size: int) -> str:
     return f"{archive}#{start},{size}"
 
 
-def fetch(uris: Sequence[str], max_bytes: int, num_threads: int = 8) -> tuple[list[bytes | None], list[str | None]]:
+def fetch(
+    uris: Sequence[str], max_bytes: int, setting: str = "source.uri", num_threads: int = 8
+) -> tuple[list[bytes | None], list[str | None]]:
     """Read files or members of archives, one request each, several at a time: their contents, or why there are none.
 
     Errors are `missing_file: ...`, `too_large: ...` (more than `max_bytes`), `truncated: ...` (the archive ends before)
-    or `empty: ...`, as in schemas.REASONS; whatever else goes wrong is no property of the file and raises.
+    or `empty: ...`, as in schemas.REASONS; whatever else goes wrong is no property of the file: StoreError, which
+    names the setting that led to it.
     """
     # Filesystem objects are cached per thread, and the pool's threads are new: so they are looked up here.
     places = [_place(uri) for uri in uris]
+
+    def read(uri: str, place: _Place) -> tuple[bytes | None, str | None]:
+        with telling(setting, uri, "read"):
+            return _read(place, max_bytes)
+
     with ThreadPoolExecutor(num_threads) as pool:
-        results = list(pool.map(lambda place: _read(place, max_bytes), places))
+        results = list(pool.map(read, uris, places))
     return [data for data, _ in results], [error for _, error in results]
 
 
 def read_file(uri: str) -> bytes:
     """All of a file that the settings name; SourceError where there is none."""
-    try:
-        return contents(uri)
-    except (OSError, ValueError, ImportError) as error:
-        raise SourceError(f"{uri} cannot be read ({error}): check the spelling and the credentials") from error
+    with telling("pairs.uri", uri, "read"):
+        try:
+            return contents(uri)
+        except (FileNotFoundError, ValueError, ImportError) as error:
+            raise SourceError(f"{uri} cannot be read ({error}): check the spelling") from error
 
 
 def contents(uri: str) -> bytes:
@@ -96,7 +105,7 @@ def list_files(uri: str) -> Iterator[File]:
     if not uri.strip():
         raise SourceError("source.uri is empty: give the folder that holds Genre/artist_title.jpg, or an fsspec URL")
     try:
-        fs, root = url_to_fs(uri)
+        fs, root = open_url(uri)
     except ImportError as error:
         raise SourceError(
             f"source.uri = {uri}: the package that reads it is not installed ({error}): hf:// needs huggingface_hub, "
@@ -104,7 +113,8 @@ def list_files(uri: str) -> Iterator[File]:
         ) from error
     except ValueError as error:  # a protocol that fsspec does not know
         raise SourceError(f"source.uri = {uri}: {error}") from error
-    return _find_local(uri, root) if isinstance(fs, LocalFileSystem) else _find_remote(uri, fs, root)
+    with telling("source.uri", uri, "listed"):
+        yield from _find_local(uri, root) if isinstance(fs, LocalFileSystem) else _find_remote(uri, fs, root)
 
 
 def _find_local(uri: str, root: str) -> Iterator[File]:
@@ -149,8 +159,8 @@ def _find_remote(uri: str, fs: AbstractFileSystem, root: str) -> Iterator[File]:
         found = fs.find(root, detail=True)
     except FileNotFoundError as error:
         raise SourceError(f"source.uri = {uri}: there is no such bucket or folder; check the spelling") from error
-    except (PermissionError, ConnectionError, ValueError) as error:
-        raise SourceError(f"source.uri = {uri} cannot be listed ({error}): check it and the credentials") from error
+    except ValueError as error:
+        raise SourceError(f"source.uri = {uri} cannot be listed ({error}): check the spelling") from error
     if not found:
         raise SourceError(f"source.uri = {uri}: nothing lies below it; check the spelling")
     if set(found) == {root}:
@@ -173,7 +183,7 @@ def _place(uri: str) -> _Place:
         return _place(match[1])._replace(start=int(match[2]), size=int(match[3]))
     if uri.startswith("file://"):
         return _Place(LocalFileSystem(), os.fsdecode(unquote_to_bytes(uri.removeprefix("file://"))))
-    return _Place(*url_to_fs(uri))
+    return _Place(*open_url(uri))
 
 
 def _read(place: _Place, max_bytes: int) -> tuple[bytes | None, str | None]:
@@ -183,7 +193,9 @@ def _read(place: _Place, max_bytes: int) -> tuple[bytes | None, str | None]:
         return None, "empty: there is no picture in the source"
     try:
         data = _contents(place, max_bytes + 1 if place.size is None else place.size)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not is_absent(error):
+            raise
         return None, "missing_file: it was listed, and is not there"
     if len(data) > max_bytes:
         return None, f"too_large: more than the {max_bytes} bytes allowed"
@@ -203,7 +215,7 @@ def _contents(place: _Place, limit: int | None) -> bytes:
         return fs.cat_file(path, start=start, end=None if limit is None else start + limit)
     except FileNotFoundError:
         raise
-    except OSError:
-        if fs.info(path)["size"] > start:
+    except OSError as error:
+        if error_code(error) not in ("", "InvalidRange", "416") or fs.info(path)["size"] > start:
             raise
         return b""  # an object store has no range of bytes behind the end of an object

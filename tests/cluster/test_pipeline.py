@@ -1,5 +1,6 @@
 """The seam on a real Ray: every row accounted for, whatever its stage does to its worker."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from ray.exceptions import RayTaskError
 
 from artsim.command import Command
 from artsim.config import Config, Workers
-from artsim.pipeline import Step, run, shortage
+from artsim.pipeline import Step, main, run, shortage
 from artsim.resume import replace as replace_table
 from artsim.tables import Table, TableError, create_root, status
 from tests.cluster.stages import Shout
@@ -159,3 +160,17 @@ def test_the_same_rows_whatever_the_batch_size(tmp_path: Path) -> None:
         rows = Table(str(root), "captions", 4).read_all(("id", "row_hash", "input_hash"))
         hashes.append(Counter(map(str, rows.to_pylist())))
     assert hashes[0] == hashes[1]
+
+
+def test_what_a_task_cannot_read_ends_a_job_in_one_sentence_and_a_defect_with_its_traceback(tmp_path: Path) -> None:
+    lost = listing(tmp_path, ["a"] * 20).parts().rows[0][0]
+    part = (tmp_path / "_listing" / lost).read_bytes()
+    (tmp_path / "_listing" / lost).unlink()
+    with pytest.raises(SystemExit) as ended:
+        main(lambda: print(run(step(), command(tmp_path))))
+    assert re.fullmatch(
+        rf"error: root: {tmp_path}/_listing/{lost} cannot be read \(.*\): .*; what is done is kept", str(ended.value)
+    )
+    (tmp_path / "_listing" / lost).write_bytes(part[: len(part) // 2])
+    with pytest.raises(RayTaskError, match=r"(?s)ray::_plan.*ArrowInvalid: .* not found in footer"):
+        main(lambda: print(run(step(), command(tmp_path))))

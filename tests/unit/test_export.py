@@ -83,7 +83,7 @@ def key(row: Sample) -> tuple[str, str, int]:
 
 def table(root: str, name: str) -> dict[tuple[Any, ...], Sample]:
     found = Table(root, name, NUM_BUCKETS)
-    rows = found.store.dataset(found.finished()["parts"]).to_table().to_pylist()
+    rows = found.store.read_parquet(found.finished()["parts"]).to_pylist()
     return {tuple(row[column] for column in found.key): row for row in rows}
 
 

@@ -102,7 +102,7 @@ def test_a_triplet_whose_negative_is_removed_keeps_its_pair(root: str) -> None:
     remove(root, [GONE])
     behind = IDS[IDS.index(GONE) + 1]
     table = Table(root, "triplets/a70", NUM_BUCKETS)
-    rows = [row for row in table.store.dataset(table.finished()["parts"]).to_table().to_pylist() if row["id"] == behind]
+    rows = [row for row in table.store.read_parquet(table.finished()["parts"]).to_pylist() if row["id"] == behind]
     assert len(rows) == 4
     for row in rows:
         assert (row["negative_id"], row["negative_level"], row["negative_variant"]) == (None, None, None)

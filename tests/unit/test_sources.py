@@ -9,6 +9,7 @@ from typing import Any
 import fsspec
 import pytest
 
+from artsim.clients import StoreError
 from artsim.config import SourceConfig
 from artsim.sources import SourceError, fetch, list_source, repair_name
 from tests.conftest import shared
@@ -188,7 +189,7 @@ def test_fetch_keeps_order_and_raises_what_is_no_fault_of_the_file(tmp_path: Pat
         (49, "too_large"),
     ]
     assert fetch([], max_bytes=1) == ([], [])
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(StoreError, match=r"^source.uri: .* cannot be read \(Is a directory\)"):
         fetch([str(tmp_path)], max_bytes=1)
 
 

@@ -69,7 +69,7 @@ def test_parquet_files_are_read_in_the_order_asked_for(store: Store) -> None:
         pq.write_table(pa.table({"x": [number, number + 100]}), sink, row_group_size=1)
         store.write(f"_q/{number}.parquet", sink.getvalue().to_pybytes())
     order = [7, 0, 11, 3, 10, 1]
-    read = store.dataset([f"_q/{number}.parquet" for number in order]).to_table()["x"].to_pylist()
+    read = store.read_parquet([f"_q/{number}.parquet" for number in order])["x"].to_pylist()
     assert read == [value for number in order for value in (number, number + 100)]
 
 
@@ -93,6 +93,32 @@ def test_a_writer_killed_half_way_leaves_no_half_file(tmp_path: Path) -> None:
     (left,) = set(store.list()) - {"old"}
     assert left.startswith(".tmp-")
     assert (tmp_path / left).stat().st_size == 1_000_000
+
+
+FULL_WRITER = """
+import resource, sys
+from artsim.clients import StoreError
+from artsim.store import Store
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+try:
+    Store(sys.argv[1]).write("old", bytes(2_000_000))
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_file_that_finds_no_room_is_one_sentence_and_leaves_no_half(tmp_path: Path) -> None:
+    """The kernel refuses the byte that its limit forbids, as a full disk does, with EFBIG in the place of ENOSPC."""
+    store = Store(str(tmp_path))
+    store.write("old", b"old")
+    writer = [sys.executable, "-c", FULL_WRITER, str(tmp_path)]
+    told = subprocess.run(writer, capture_output=True, text=True, check=True).stdout
+    assert told == (
+        f"root: {tmp_path}/old cannot be written (File too large): make room or name another disk, then start again; "
+        "what is done is kept\n"
+    )
+    assert store.list() == ["old"]
+    assert store.read("old") == b"old"
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,91 @@
+"""Killed anywhere, a run ends as one that never was: the same rows once each, whole files, and no process left."""
+
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from artsim.tables import Table, status
+from tests.cluster.kills import KINDS, Victim, check_files, victim, wait_until
+from tests.cluster.programs import contents, run
+
+pytestmark = pytest.mark.cluster
+NUM_KILLS = 50
+"""Of `make soak`."""
+SEED = 20
+
+
+def parts(root: Path, table: str) -> int:
+    return Table(str(root), table, 4).parts().num_rows
+
+
+def test_a_table_survives_a_kill_of_each_kind(whole: tuple[Path, str], tmp_path: Path) -> None:
+    """Five kills in four runs: a worker's death must not even end the job, so the last run has two of them."""
+    for name in ("_root.json", "_listing", "artworks"):
+        subprocess.run(["cp", "-r", whole[0] / name, tmp_path], check=True)
+    chance = random.Random(SEED)
+    for kind in ("driver", "raylet", "ray"):
+        with victim("resize", tmp_path, "letterbox.workers.rows_per_part=2") as job:
+            before = parts(tmp_path, "resized")
+            wait_until(lambda before=before: parts(tmp_path, "resized") > before, job.process)
+            assert job.kill(kind, chance), job.output
+            assert job.wait(60) != 0, f"{kind} was killed after the job was done"
+        assert not (tmp_path / "resized/_parts.json").exists()
+    with victim("resize", tmp_path, "letterbox.workers.rows_per_part=2") as job:
+        for _ in range(2):
+            before = parts(tmp_path, "resized")
+            wait_until(lambda before=before: parts(tmp_path, "resized") > before, job.process)
+            assert job.kill("worker", chance), job.output
+        assert job.wait(120) == 0, job.output
+    assert contents(tmp_path, "resized") == contents(whole[0], "resized")
+    check_files(tmp_path, "resized")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_all_tables_survive_many_kills(whole: tuple[Path, str], paintings: Path, tmp_path: Path) -> None:
+    """jobs/run.py, killed at random moments and started again until it is done, over and over on new roots."""
+    chance, killed, number = random.Random(SEED), 0, 0
+    settings = (f"source.uri={paintings}", "max_failure_rate=0.1")
+    while killed < NUM_KILLS:
+        number, root = number + 1, tmp_path / str(number)
+        while killed < NUM_KILLS:
+            with victim("run", root, *settings) as job:
+                kind, seconds = chance.choice(KINDS), chance.uniform(2, 40)
+                hit = kill_after(job, kind, seconds, chance)
+                killed += hit
+                code, started = job.wait(300 if kind == "worker" or not hit else 60), time.monotonic()
+                left = job.bury()
+            spent = time.monotonic() - started
+            done = sum(table["done"] for table in status(str(root))["tables"].values()) if root.exists() else 0
+            print(f"{killed}: {kind} after {seconds:.1f} s: exit {code}, {done} rows, {spent:.1f} s, left {left}")
+            if code == 0:
+                break
+        run("run", root, *settings)
+        check_like(root, whole[0])
+
+
+def kill_after(job: Victim, kind: str, seconds: float, chance: random.Random) -> bool:
+    """Kill a kind of process at that moment, or the first moment after it when there is one; whether there was."""
+    deadline = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > deadline, job.process)
+    while job.process.poll() is None:
+        if job.kill(kind, chance):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def check_like(root: Path, whole: Path) -> None:
+    """The same rows as in a run that was never killed, no file too many, and a report."""
+    tables = status(str(whole))["tables"]
+    assert list(status(str(root))["tables"]) == list(tables)
+    for name in tables:
+        # The inputs of splits and triplets are whole tables, parts and all: only the rows must be the same.
+        here, there = ({key: row for key, (_, row) in contents(each, name).items()} for each in (root, whole))
+        assert here == there, name
+        check_files(root, name)
+    assert not list(root.rglob(".tmp-*"))
+    assert (root / "models/a70/report.html").exists()
