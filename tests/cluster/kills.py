@@ -80,7 +80,7 @@ class Victim:
 def _is(kind: str, process: psutil.Process, driver: int) -> bool:
     try:
         name = " ".join(process.cmdline()[:1])
-        stage = name.startswith("ray::") and not name.startswith("ray::IDLE")
+        stage = name.startswith("ray::") and not name.startswith(("ray::IDLE", "ray::_"))  # _StatsActor is Ray's own
         alike = {"driver": process.pid == driver, "worker": stage, "raylet": process.name() == "raylet"}
         return alike.get(kind, process.pid != driver)
     except psutil.NoSuchProcess:

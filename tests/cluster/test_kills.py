@@ -15,32 +15,37 @@ pytestmark = pytest.mark.cluster
 NUM_KILLS = 50
 """Of `make soak`."""
 SEED = 20
-
-
-def parts(root: Path, table: str) -> int:
-    return Table(str(root), table, 4).parts().num_rows
+ROW_BY_ROW = tuple(f"generate.workers.{setting}=1" for setting in ("rows_per_part", "batch_size", "num_workers"))
+"""So slow that there is something left to kill."""
 
 
 def test_a_table_survives_a_kill_of_each_kind(whole: tuple[Path, str], tmp_path: Path) -> None:
     """Five kills in four runs: a worker's death must not even end the job, so the last run has two of them."""
-    for name in ("_root.json", "_listing", "artworks"):
+    for name in ("_root.json", "prompts", "resized"):
         subprocess.run(["cp", "-r", whole[0] / name, tmp_path], check=True)
     chance = random.Random(SEED)
     for kind in ("driver", "raylet", "ray"):
-        with victim("resize", tmp_path, "letterbox.workers.rows_per_part=2") as job:
-            before = parts(tmp_path, "resized")
-            wait_until(lambda before=before: parts(tmp_path, "resized") > before, job.process)
-            assert job.kill(kind, chance), job.output
+        with victim("generate", tmp_path, *ROW_BY_ROW) as job:
+            kill_at_work(job, kind, tmp_path, chance)
             assert job.wait(60) != 0, f"{kind} was killed after the job was done"
-        assert not (tmp_path / "resized/_parts.json").exists()
-    with victim("resize", tmp_path, "letterbox.workers.rows_per_part=2") as job:
+        assert not (tmp_path / "generated/_parts.json").exists()
+    with victim("generate", tmp_path, *ROW_BY_ROW) as job:
         for _ in range(2):
-            before = parts(tmp_path, "resized")
-            wait_until(lambda before=before: parts(tmp_path, "resized") > before, job.process)
-            assert job.kill("worker", chance), job.output
-        assert job.wait(120) == 0, job.output
-    assert contents(tmp_path, "resized") == contents(whole[0], "resized")
-    check_files(tmp_path, "resized")
+            kill_at_work(job, "worker", tmp_path, chance)
+        assert job.wait(300) == 0, job.output
+    assert contents(tmp_path, "generated") == contents(whole[0], "generated")
+    check_files(tmp_path, "generated")
+
+
+def kill_at_work(job: Victim, kind: str, root: Path, chance: random.Random) -> None:
+    """Kill a kind of process as soon as the job has made another row of `generated`."""
+
+    def rows() -> int:
+        return Table(str(root), "generated", 4).parts().num_rows
+
+    before = rows()
+    wait_until(lambda: rows() > before, job.process)
+    assert job.kill(kind, chance), job.output
 
 
 @pytest.mark.soak
