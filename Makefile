@@ -29,7 +29,7 @@ lint: .venv/.cpu
 	.venv/bin/mypy
 
 unit: .venv/.cpu
-	$(PYTEST) tests/unit
+	$(PYTEST) -m "not slow" tests/unit
 
 test-full: .venv/.cpu
 	$(PYTEST) -m "slow and not models"

@@ -172,7 +172,7 @@ class _Takedown:
 
     def _salt(self, table: Table, manifest: dict[str, Any] | None, inputs: list[Input]) -> int | None:
         """What the input_hash of rows must begin with from now on, where they depend on all rows of other tables."""
-        if manifest is None or not table.name.startswith(("splits/", "triplets/")) or not inputs:
+        if manifest is None or not table.name.startswith(("duplicates", "splits/", "triplets/")) or not inputs:
             return None
         current = [source.table.manifest() for source in inputs]
         if any(

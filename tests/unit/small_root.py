@@ -23,6 +23,7 @@ TIERS = TripletsConfig(tiers=("any", "original"))
 
 READS: dict[str, tuple[str, ...]] = {
     "artworks": ("_listing",),
+    "duplicates": ("artworks",),
     "resized": ("artworks",),
     "captions": ("resized",),
     "prompts": ("captions", "artworks"),
@@ -32,8 +33,8 @@ READS: dict[str, tuple[str, ...]] = {
     "generated_embeddings": ("generated",),
     "caption_embeddings": ("captions",),
     "generated_caption_embeddings": ("generated_captions",),
-    "splits/a70": ("artworks",),
-    "triplets/a70": ("generated", "splits/a70", "artworks"),
+    "splits/a70": ("artworks", "duplicates"),
+    "triplets/a70": ("generated", "splits/a70", "artworks", "duplicates"),
 }
 """What each table reads, as the jobs do."""
 STAGES = {"captions": "Caption", "prompts": "WritePrompt", "generated": "Generate", "generated_captions": "Caption"}
@@ -81,7 +82,7 @@ def work_of(root: str, name: str, stage: str | None = None, settings: dict[str, 
     }
     table = Table(root, name, NUM_BUCKETS)
     claim(table, recipe, {})
-    whole = name.startswith(("splits", "triplets"))
+    whole = name.startswith(("duplicates", "splits", "triplets"))
     salt = digest64(fingerprint(recipe), *(source.digest for source in inputs if whole))
     return Work(table, inputs, EXPAND.get(name), salt)
 
@@ -117,6 +118,7 @@ def contents(name: str, row: dict[str, Any]) -> dict[str, Any]:
         field.name: f"{field.name} of {key}" for field in schema_of(name, (SIZE,)) if field.type == "string"
     }
     made |= {"width": 64, "height": 48, "num_tokens": 5, "seed": number >> 1, "row_hash": 0}
+    made |= {"distance": None, "num_in_component": 1}
     made |= {"box": [0, 8, SIZE, 48], f"box_{SIZE}": [0, 8, SIZE, 48], "pooled": [0.5, 1.0], "tokens": [[0.5], [1.0]]}
     made |= {"image": jpeg(number), f"image_{SIZE}": jpeg(number)}
     if name == "artworks":
