@@ -102,6 +102,7 @@ def ingest(root: str, source: str) -> tuple[int, str]:
     return process.returncode, output
 
 
+@pytest.mark.slow
 def test_credentials_that_expire_end_a_job_in_one_sentence_and_the_next_ends_it(
     faults: Faults, paintings: Path
 ) -> None:
