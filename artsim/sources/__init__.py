@@ -50,6 +50,10 @@ def _pictures(config: SourceConfig, files: list[File]) -> list[Picture]:
         check_columns(config.columns, names, config.uri)
     elif len(files) == 1 and not files[0].path:
         pictures = _of_one_file(config)
+    elif config.columns:
+        raise SourceError(
+            f"source.columns = {config.columns}: folders of images have no columns; leave it out, or name a table"
+        )
     else:
         pictures = pictures_in_folders(files)
     if not pictures:

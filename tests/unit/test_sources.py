@@ -122,6 +122,12 @@ def test_wrong_readings_are_undone_and_right_names_stay() -> None:
     assert [repair_name(name) for name in RIGHT] == list(RIGHT)
 
 
+def test_folders_have_no_columns_to_name(tmp_path: Path) -> None:
+    put(tmp_path, "Cubism/juan-gris_guitar.jpg")
+    with pytest.raises(SourceError, match=r"source\.columns = .*: folders of images have no columns"):
+        list_source(SourceConfig(uri=str(tmp_path), columns={"artist": "painter"}))
+
+
 def test_real_names() -> None:
     rows = rows_of(shared("data/wikiart_224"))
     assert len(rows) == 1609
