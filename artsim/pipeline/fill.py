@@ -1,0 +1,173 @@
+"""The missing rows of a table, made by Ray Data's workers; what no worker survives is tried row by row."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.util.annotations import RayDeprecationWarning
+
+from artsim import UserError
+from artsim.config import Config
+from artsim.pipeline.cluster import connect, num_workers
+from artsim.pipeline.missing import Missing, Piece, find_missing
+from artsim.resume import Work
+from artsim.step import DONE, Step, Worker, give_up
+from artsim.tables import Table, TableError
+
+logger = logging.getLogger("artsim")
+
+CALLS_PER_WORKER = 2
+"""While one has the stage, the other reads what comes next or writes what came before."""
+MAX_LOST_WORKERS = 8
+"""Rows in a row that may end their worker when they are tried alone; more are no coincidence."""
+_TOLD = "error: "
+"""What an outcome begins with that is no row's, but what a person must mend before any row can be done."""
+
+
+def fill(step: Step, work: Work, config: Config, retry_quarantine: bool) -> int:
+    """Do what is missing and return how many rows came new; what no worker survives is tried row by row."""
+    missing, expected = find_missing(step, work, retry_quarantine)
+    if missing.chunks:
+        work.table.begin(expected, missing.num_rows)
+    outcomes: Counter[str] = Counter()
+    for tolerate in (False, True):
+        try:
+            for some in _stream(step, work, missing, tolerate) if missing.chunks else ():
+                outcomes.update(some)
+                check_failures(work.table, outcomes, expected, config.max_failure_rate)
+        except RayTaskError:
+            raise
+        except RayError as error:
+            logger.warning(f"{step.table}: a worker died again and again ({type(error).__name__}); going on without it")
+        missing = _left_over(step, work) if missing.chunks else missing
+    for some in _alone(step, work, missing):
+        outcomes.update(some)
+        check_failures(work.table, outcomes, expected, config.max_failure_rate)
+    return outcomes[DONE]
+
+
+def _left_over(step: Step, work: Work) -> Missing:
+    """What a pass left undone, after a new start if it left anything.
+
+    An actor that Ray Data lets go of in the moment in which it dies is restarted and stays, and keeps its cores
+    (Ray 2.60). Leaving the cluster ends it.
+    """
+    missing, _ = find_missing(step, work, retry_quarantine=False)
+    if missing.chunks:
+        ray.shutdown()
+        connect()
+        missing, _ = find_missing(step, work, retry_quarantine=False)
+    return missing
+
+
+class _Worker(Worker):
+    """A worker that looks up the keys of what it is to do: only places and outcomes cross Ray's object store."""
+
+    def __init__(self, step: Step, work: Work, missing: Missing) -> None:
+        super().__init__(step, work)
+        self._missing = missing
+
+    def __call__(self, pieces: pa.Table) -> pa.Table:
+        keys = self._missing.keys([Piece(**piece) for piece in pieces.to_pylist()])
+        try:
+            return pa.table({"outcome": self.do(keys)})
+        except UserError as error:  # handed over as a row: Ray Data would show a traceback, as for a defect
+            return pa.table({"outcome": [_TOLD + str(error)]})
+
+
+def _stream(step: Step, work: Work, missing: Missing, tolerate: bool) -> Iterator[list[str]]:
+    """Run the stage over missing rows and write what it gives; yields the outcomes of rows as parts appear.
+
+    A worker that dies is replaced, and its rows are tried once more. If that kills the next one too, RayError is
+    raised, or, with `tolerate`, the chunk is left missing and the others go on. What a person must mend is raised as
+    the UserError that the worker met.
+    """
+    ray.data.DataContext.get_current().max_errored_blocks = -1 if tolerate else 0
+    workers, chunks = step.workers, missing.chunks
+    # Ray 2.60 deprecates this argument, but has no other way yet to end the retries of a row that kills.
+    warnings.filterwarnings("ignore", category=RayDeprecationWarning, module=__name__)
+    blocks = [pa.Table.from_pylist([piece._asdict() for piece in chunk]) for chunk in chunks]
+    done = ray.data.from_arrow(blocks).map_batches(
+        type(step.stage.__name__, (_Worker,), {}),  # so that Ray's progress bars and dashboard name the stage
+        fn_constructor_args=(step, work, missing._replace(chunks=[])),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(
+            size=min(num_workers(workers), len(chunks)),
+            max_concurrent_calls_per_actor=CALLS_PER_WORKER,
+            enable_true_multi_threading=True,
+        ),
+        num_cpus=workers.num_cpus,
+        num_gpus=workers.num_gpus,
+        max_task_retries=0 if tolerate else 1,
+    )
+    for some in done.iter_batches(batch_size=None, batch_format="pyarrow"):
+        outcomes = pa.table(some)["outcome"].to_pylist()
+        for outcome in outcomes:
+            if outcome.startswith(_TOLD):
+                raise UserError(outcome.removeprefix(_TOLD))
+        yield outcomes
+
+
+def _alone(step: Step, work: Work, missing: Missing) -> Iterator[list[str]]:
+    """Try each row in a worker that it shares with no other; yields the outcomes of rows as they are written.
+
+    What ends or hangs its worker is quarantined, unless MAX_LOST_WORKERS do so one after the other, or a worker does
+    not even start: then something else is wrong, TableError says so, and those rows stay missing.
+    """
+    shared, worker = ray.put(work), None
+    suspects: list[tuple[pa.Table, str]] = []
+    for row in (keys.slice(at, 1) for keys in map(missing.keys, missing.chunks) for at in range(len(keys))):
+        worker = worker or _lone_worker(step, shared)
+        started = time.monotonic()
+        try:
+            outcomes = ray.get(worker.do.remote(row))
+        except RayActorError as error:
+            hung = time.monotonic() - started >= step.workers.timeout_s
+            reason = (
+                f"timeout: took over {step.workers.timeout_s} s" if hung else f"killed_worker: {type(error).__name__}"
+            )
+            suspects.append((row, reason))
+            if len(suspects) >= MAX_LOST_WORKERS:
+                raise TableError(
+                    f"{step.table}: {len(suspects)} rows one after the other ended their worker ({reason}), so the "
+                    "fault is hardly theirs: look at the workers' output above, mend it and start again"
+                ) from error
+            worker = None
+        else:
+            yield outcomes
+            yield give_up(step, work, suspects)
+            suspects = []
+    yield give_up(step, work, suspects)
+
+
+def _lone_worker(step: Step, work: ray.ObjectRef) -> Any:
+    """A worker whose stage is built; TableError where building it fails, which is no row's fault."""
+    options = {"num_cpus": step.workers.num_cpus, "num_gpus": step.workers.num_gpus, "max_restarts": 0}
+    worker: Any = ray.remote(Worker).options(**options).remote(step, work)
+    try:
+        ray.get(worker.__ray_ready__.remote())
+    except RayActorError as error:
+        cause = str(error).strip().splitlines()[-1]
+        raise TableError(f"{step.table}: a worker of {step.stage.__name__} does not start ({cause})") from error
+    return worker
+
+
+def check_failures(table: Table, outcome: Counter[str], expected: int, max_failure_rate: float) -> None:
+    reasons = Counter({reason: count for reason, count in outcome.items() if reason != DONE})
+    if reasons.total() > max_failure_rate * expected:
+        commonest = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+        raise TableError(
+            f"{table.name}: {reasons.total()} of {expected} rows failed, more than max_failure_rate = "
+            f"{max_failure_rate:g} allows; commonest: {commonest}. Look at {table.root}/{table.name}/_quarantine, then "
+            "mend the cause and use --retry-quarantine, or raise max_failure_rate"
+        )
