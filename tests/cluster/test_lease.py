@@ -14,6 +14,7 @@ import pytest
 from artsim import lease, pipeline
 from artsim.clients import StoreError
 from artsim.lease import Lease, RemoteLease, hold
+from artsim.pipeline import job as pipeline_job
 from artsim.store import Store
 from artsim.tables import Table, TableError, claim, create_root
 from tests.cluster.programs import job
@@ -170,7 +171,7 @@ def test_who_lost_its_lease_publishes_nothing(tmp_path: Path, monkeypatch: pytes
 
     listing(tmp_path, ["a", "b"])
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "hold", lose)
+        patch.setattr(pipeline_job, "hold", lose)
         with pytest.raises(TableError, match="another job has taken over"):
             pipeline.run(step(), command(tmp_path))
     assert Store(f"{tmp_path}/captions").read("_parts.json") is None
