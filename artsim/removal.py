@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from artsim import UserError
+from artsim.lease import hold
 from artsim.resume import Input, digest_of, publish
 from artsim.schemas import bucket_of, digest64, key_strings, mix_hashes, row_hashes
 from artsim.store import Store
@@ -42,11 +44,12 @@ class Removed(NamedTuple):
 
 
 def remove(root: str, ids: Sequence[str]) -> Removed:
-    """Take works out of all tables of a root; no job may run meanwhile. A removal that was cut off is finished too.
+    """Take works out of all tables of a root. A removal that was cut off is finished too.
 
-    First comes the tombstone, then table after table. Raises RemovalError where an id is not known.
+    First comes the tombstone, then table after table. Raises RemovalError where an id is not known, and TableError
+    where a job is writing one of the tables: both before anything is changed.
     """
-    num_buckets, book = open_root(root), read_book(root)
+    num_buckets = open_root(root)
     new = sorted(set(ids) - removed(root))
     found = _find(root, num_buckets, new)
     if unknown := [row_id for row_id in new if row_id not in found]:
@@ -55,6 +58,16 @@ def remove(root: str, ids: Sequence[str]) -> Removed:
             f"{', '.join(unknown[:_MAX_NAMED])}{more}: no such work below {root}, and nothing was removed; ids are the "
             "paths below the source without extension, as in the table artworks"
         )
+    with ExitStack() as leases:
+        for name in (*_SOURCES, *table_names(root)):
+            if (table := Table(root, name, num_buckets)).header() is not None:
+                leases.enter_context(hold(table))
+        return _remove(root, ids, num_buckets, found)
+
+
+def _remove(root: str, ids: Sequence[str], num_buckets: int, found: dict[str, str | None]) -> Removed:
+    book = read_book(root)
+    new = sorted(found.keys() - {work["id"] for work in book["works"]})
     when, learned = datetime.now(UTC).isoformat(timespec="seconds"), _learned(root, num_buckets, new)
     book["works"] += [
         {"id": row_id, "sha256": found[row_id], "when": when, "models": learned[row_id]} for row_id in new

@@ -11,12 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from artsim import lease
 from artsim.cli import app
+from artsim.lease import hold
 from artsim.removal import RemovalError, remove
 from artsim.resume import replace
 from artsim.schemas import bucket_of, quarantine_schema, schema_of
 from artsim.store import Store
-from artsim.tables import Table, create_root, status
+from artsim.tables import Table, TableError, create_root, status
 from artsim.tombstones import TOMBSTONES, removed, without_removed
 from tests.unit import small_root
 from tests.unit.small_root import IDS, NUM_BUCKETS, READS
@@ -162,6 +164,15 @@ def test_an_unknown_work_is_one_sentence_and_nothing_changes(root: str, ids: lis
     with pytest.raises(RemovalError, match=rf"^nobody_nothing: no such work below {root}, and nothing was removed"):
         remove(root, ids)
     assert {name: Store(root).read(name) for name in Store(root).find()} == before
+
+
+def test_no_work_is_removed_while_a_job_writes_a_table(root: str) -> None:
+    before = {name: Store(root).read(name) for name in Store(root).find()}
+    with hold(Table(root, "prompts", NUM_BUCKETS)), pytest.raises(TableError, match="is writing the table prompts"):
+        remove(root, [GONE])
+    assert {name: Store(root).read(name) for name in Store(root).find() if lease.NAME not in name} == before
+    remove(root, [GONE])
+    assert not mentions(root, GONE)
 
 
 @pytest.mark.parametrize("kills", [(0, 1, 2, 25), pytest.param(range(3, 60, 3), marks=pytest.mark.slow)])
