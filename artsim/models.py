@@ -18,6 +18,8 @@ from artsim.tables import Table, TableError, differences, fingerprint, open_root
 _HARDWARE = {"name", "num_workers", "num_cpus", "use_gpu", "max_failures"}
 FILES = ("model.safetensors", "config.json")
 """What makes a model, in the order in which it is put in place: a folder with the last has all."""
+CALIBRATION = "calibration.json"
+"""What its similarities mean, which jobs/evaluate.py adds."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,23 @@ def _settings_of(table: Table) -> dict[str, Any]:
 
 @contextmanager
 def fetch(folder: str) -> Iterator[Path]:
-    """A model's files as a local folder, wherever it lies; ModelError where it is not a model folder."""
+    """A model's files as a local folder, wherever it lies; ModelError where it is not a model folder.
+
+    Its calibration comes along where it has one.
+    """
     store = Store(folder, "model")
     with tempfile.TemporaryDirectory() as local:
-        for name in FILES:
+        for name in (*FILES, CALIBRATION):
             data = store.read(name)
-            if data is None:
+            if data is not None:
+                (Path(local) / name).write_bytes(data)
+            elif name in FILES:
                 raise ModelError(f"{folder}: not a model folder, it has no {name}")
-            (Path(local) / name).write_bytes(data)
         yield Path(local)
 
 
 def publish(local: Path, folder: str) -> None:
-    """Put a model's files in place, config.json last."""
+    """Put a model's files in place, config.json last; the calibration of one that was there before goes."""
+    Store(folder).delete([CALIBRATION])
     for name in FILES:
         Store(folder).write(name, (local / name).read_bytes())
