@@ -53,9 +53,9 @@ class Bootstrap:
         rows = self._per_row("values", values).reshape(-1, len(self.member))
         num_groups = len(self.counts)
         totals = np.stack([np.bincount(self.member, row, num_groups) for row in (*rows, np.ones(len(self.member)))])
-        step = max(1, _CHUNK // num_groups)
-        starts = range(0, self.counts.shape[1], step)
-        sums = np.concatenate([totals @ self.counts[:, start : start + step].astype(float) for start in starts], axis=1)
+        sums, step = np.zeros((len(totals), self.counts.shape[1])), max(1, _CHUNK // self.counts.shape[1])
+        for start in range(0, num_groups, step):  # float64 of some counts at a time
+            sums += totals[:, start : start + step] @ self.counts[start : start + step].astype(float)
         found = np.divide(sums[:-1], sums[-1], out=np.full_like(sums[:-1], np.nan), where=sums[-1] > 0)
         return found.reshape(*np.shape(values)[:-1], -1)
 
