@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from artsim import UserError
 
@@ -14,7 +14,35 @@ Configuration = Literal["a70", "b80"]
 Tier = Literal["any", "other_genre", "same_genre", "same_artist", "original"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 Column = Literal["uri", "id", "genre", "artist", "title", "subset"]
-EmbeddingTable = Literal["embeddings", "generated_embeddings", "caption_embeddings", "generated_caption_embeddings"]
+EmbeddingTable = Literal[
+    *("embeddings", "generated_embeddings", "caption_embeddings", "generated_caption_embeddings"),
+    *("edited_embeddings", "edited_version_embeddings"),
+]
+EditedTable = Literal["edited", "edited_versions"]
+STRENGTHS: dict[str, tuple[int, ...]] = {
+    "crop": (90, 75, 50),
+    "jpeg": (90, 60, 30, 10),
+    "blur": (2, 5, 10, 20),
+    "noise": (5, 10, 20, 40),
+    "greyscale": (),
+    "hue": (30, 60, 120, 180),
+    "flip": (),
+    "rotate": (2, 5, 10, 90),
+    "perspective": (5, 10, 20),
+    "frame": (5, 10, 20),
+    "watermark": (20, 40, 60),
+    "screenshot": (80, 60, 40),
+    "collage": (4,),
+    "shuffle": (2, 4, 8),
+    "restyle": (50, 100),
+}
+"""What is done to a picture, and how strongly, the weakest first; stages/edit.py says what the numbers mean."""
+FRAMINGS = ("bars-kept", "bars-swapped", "noise-bars-cropped", "noise-bars-kept")
+"""Other ways to show a picture to an encoder than its content alone."""
+EDITS = (
+    *(f"{kind}-{strength}" for kind, strengths in STRENGTHS.items() for strength in strengths),
+    *(kind for kind, strengths in STRENGTHS.items() if not strengths),
+)
 LATENT_PX = 8
 """Side of a latent in px (Podell et al. 2023: SDXL's autoencoder is that of Rombach et al. 2022 with f = 8)."""
 ImagePx = Annotated[int, Field(ge=64, le=4096)]
@@ -210,6 +238,27 @@ class EmbedConfig(Section):
     workers: Workers = Workers()
 
 
+class EditConfig(Section):
+    """What people do to pictures, and other framings of them: how the score bears it is measured on test paintings."""
+
+    table: EditedTable = Field("edited", description="what the job fills: paintings, or their versions (framings only)")
+    edits: tuple[str, ...] = Field(EDITS, description="what is done to a painting and how strongly, as in jpeg-30")
+    framings: tuple[str, ...] = Field(FRAMINGS, description="how paintings and versions are shown with their bars")
+    num_paintings: int = Field(500, ge=0, description="paintings of the test split that are edited, at most")
+    num_framed: int = Field(2000, ge=0, description="paintings of the test split that are framed otherwise, at most")
+    size: ImagePx = Field(448, description="side of the edited square at most, px")
+    jpeg_quality: int = Field(95, ge=1, le=100)
+    workers: Workers = Workers(rows_per_part=256, batch_size=64)
+
+    @field_validator("edits", "framings")
+    @classmethod
+    def _known(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = EDITS if info.field_name == "edits" else FRAMINGS
+        if unknown := [name for name in names if name not in known] or len(set(names)) != len(names):
+            raise ValueError(f"{unknown}: each only once, and one of {', '.join(known)}")
+        return names
+
+
 class SplitConfig(Section):
     """Which paintings are trained on, which choose the epoch, and which nobody has seen."""
 
@@ -315,6 +364,7 @@ class Config(Section):
     embed: EmbedConfig = EmbedConfig()
     split: SplitConfig = SplitConfig()
     triplets: TripletsConfig = TripletsConfig()
+    edit: EditConfig = EditConfig()
     head: HeadConfig = HeadConfig()
     training: TrainingConfig = TrainingConfig()
     plan: PlanConfig = PlanConfig()

@@ -30,7 +30,10 @@ REASONS = {
 """Why a row may be in quarantine. A stage puts `reason: message` in the column `error`."""
 
 VERSION_KEY = ("id", "level", "variant")
+WHOLE = ("duplicates", "splits", "triplets", "edited", "edited_versions")
+"""Kinds of tables each of whose rows depends on all rows of the tables that it is made from."""
 _VERSION = [("id", pa.string()), ("level", pa.string()), ("variant", pa.int32())]
+_EDITED = [("id", pa.string()), ("edit", pa.string())]
 _BOX = pa.list_(pa.int32(), 4)
 _FEATURES = [("pooled", pa.list_(pa.float32())), ("tokens", pa.list_(pa.list_(pa.float16())))]
 _HASHES = [("input_hash", pa.uint64()), ("row_hash", pa.uint64())]
@@ -57,6 +60,10 @@ _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
     "generated_embeddings": [*_VERSION, *_FEATURES],
     "caption_embeddings": [("id", pa.string()), _FEATURES[0]],
     "generated_caption_embeddings": [*_VERSION, _FEATURES[0]],
+    "edited": [*_EDITED, ("image", pa.binary()), ("box", _BOX)],
+    "edited_versions": [*_VERSION, _EDITED[1], ("image", pa.binary()), ("box", _BOX)],
+    "edited_embeddings": [*_EDITED, *_FEATURES],
+    "edited_version_embeddings": [*_VERSION, _EDITED[1], *_FEATURES],
     "splits": [("id", pa.string()), ("group", pa.string()), ("split", pa.string())],
     "triplets": [
         *_VERSION,
@@ -69,7 +76,11 @@ _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
         ("component", pa.string()),
     ],
 }
-_KEYS = {"triplets": (*VERSION_KEY, "tier", "draw")}
+_KEYS = {
+    "triplets": (*VERSION_KEY, "tier", "draw"),
+    **dict.fromkeys(("edited", "edited_embeddings"), ("id", "edit")),
+    **dict.fromkeys(("edited_versions", "edited_version_embeddings"), (*VERSION_KEY, "edit")),
+}
 
 
 def key_of(table: str) -> tuple[str, ...]:

@@ -83,7 +83,9 @@ class Table:
         """The manifest of a table that others read; raises TableError where it is not finished."""
         manifest = self.manifest()
         if manifest is None:
-            script = {"resized": "resize", "generated": "generate"}.get(self.name, "run")
+            script = {"resized": "resize", "generated": "generate", "edited": "edit", "edited_versions": "edit"}.get(
+                self.name, "run"
+            )
             raise TableError(f"table {self.name} below {self.root} is not finished: run jobs/{script}.py first")
         return manifest
 
@@ -269,6 +271,7 @@ def sample_quarantine(table: Table, num_rows: int = 5) -> list[dict[str, Any]]:
 ORDER = (
     *("artworks", "duplicates", "resized", "captions", "prompts", "generated", "generated_captions", "embeddings"),
     *("generated_embeddings", "caption_embeddings", "generated_caption_embeddings", "splits", "triplets"),
+    *("edited", "edited_versions", "edited_embeddings", "edited_version_embeddings"),
 )
 """Tables in the order in which a row walks through them."""
 

@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from typing import Any
 
 import ray
@@ -20,11 +21,12 @@ from artsim.cache import inputs_of
 from artsim.checkpoints import has_text_tower
 from artsim.command import Command, parse_command
 from artsim.config import Config, Workers
+from artsim.edited import num_edits
 from artsim.planning import COPIES_OF_WEIGHTS, HEADER, HeadRates, Plan, duration, head_rates, size, stage_rate
 from artsim.sources import count_paintings
 from artsim.step import Step
 from artsim.store import Store
-from jobs import caption, duplicates, embed, generate, ingest, prompt, resize, split, train, triplets
+from jobs import caption, duplicates, edit, embed, generate, ingest, prompt, resize, split, train, triplets
 
 Make = tuple[Callable[[Config], Step], str, str]
 """What makes a step, its section of the settings, and the table if the section has a choice."""
@@ -47,6 +49,13 @@ OF_WHOLE_TABLES: tuple[Make, ...] = (
     (split.step_of, "split", ""),
     (triplets.step_of, "triplets", ""),
 )
+OF_EDITS: tuple[Make, ...] = (
+    # A sample may have no test painting.
+    (partial(edit.step_of, among=("train", "val", "test")), "edit", "edited"),
+    (partial(edit.step_of, among=("train", "val", "test")), "edit", "edited_versions"),
+    (embed.step_of, "embed", "edited_embeddings"),
+    (embed.step_of, "embed", "edited_version_embeddings"),
+)
 """Steps that cannot be told before the tables that they read are there."""
 
 
@@ -57,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     steps = STEPS + (OF_CAPTIONS if has_text_tower(config.embed.model) else ())
     needed = [(step.table, step.workers) for step in (_step(config, *each) for each in steps)]
     needed += [("duplicates", config.duplicates.workers), ("splits", config.split.workers)]
-    needed += [("triplets", config.triplets.workers)]
+    needed += [("triplets", config.triplets.workers), ("edited", config.edit.workers)]
     shortages = [pipeline.shortage(table, workers) for table, workers in needed]
     if short := [message for message in (*shortages, train.shortage(config)) if message]:
         raise UserError("\n".join(short))
@@ -68,6 +77,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     with _sample(config, [*(sys.argv[1:] if argv is None else argv)]) as sample:
         for each in steps + OF_WHOLE_TABLES:
             plans.append(_plan(_step(sample.config, *each), sample, scale))
+            print(plans[-1], flush=True)
+        for each in OF_EDITS:
+            step = _step(sample.config, *each)
+            plans.append(_plan(step, sample, _growth(config, step.table, num_paintings, scale)))
             print(plans[-1], flush=True)
         for plan in _training(sample.config, {plan.table: plan.rows for plan in plans}):
             plans.append(plan)
@@ -110,6 +123,14 @@ def _plan(step: Step, sample: Command, scale: float) -> Plan:
         num_gpus=step.workers.num_gpus,
         gigabytes=work.table.store.num_bytes() * scale / 1e9,
     )
+
+
+def _growth(config: Config, table: str, num_paintings: int, scale: float) -> float:
+    """How many times the sample's rows a table of edited pictures has: only some test paintings are edited."""
+    chosen = config.edit.model_copy(update={"table": "edited_versions" if "version" in table else "edited"})
+    sizes = num_paintings / scale, num_paintings * config.split.shares["test"]
+    sample, whole = (num_edits(chosen, round(size)) for size in sizes)
+    return whole / max(1, sample)
 
 
 def _measured(measure: Callable[..., Any], num_cpus: float, num_gpus: float, *arguments: Any) -> Any:

@@ -10,7 +10,21 @@ from artsim import pipeline
 from artsim.checkpoints import has_text_tower, pin
 from artsim.command import parse_command
 from artsim.config import Config, ModelConfig, Section
-from jobs import caption, duplicates, embed, evaluate, generate, ingest, pairs, prompt, resize, split, train, triplets
+from jobs import (
+    caption,
+    duplicates,
+    edit,
+    embed,
+    evaluate,
+    generate,
+    ingest,
+    pairs,
+    prompt,
+    resize,
+    split,
+    train,
+    triplets,
+)
 
 STEPS = (
     (ingest, ()),
@@ -27,6 +41,10 @@ STEPS = (
     (embed, ("embed.table=generated_caption_embeddings",)),
     (split, ()),
     (triplets, ()),
+    (edit, ("edit.table=edited",)),
+    (edit, ("edit.table=edited_versions",)),
+    (embed, ("embed.table=edited_embeddings",)),
+    (embed, ("embed.table=edited_version_embeddings",)),
     (train, ()),
     (evaluate, ()),
 )

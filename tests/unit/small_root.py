@@ -9,8 +9,9 @@ import pyarrow as pa
 from PIL import Image
 
 from artsim.config import PromptConfig, TripletsConfig
+from artsim.edited import expand_edits
 from artsim.resume import Expand, Input, Work, publish, replace
-from artsim.schemas import digest64, row_hashes, schema_of
+from artsim.schemas import WHOLE, digest64, row_hashes, schema_of
 from artsim.stages.prompt import expand as expand_versions
 from artsim.tables import Table, claim, create_root, fingerprint
 from artsim.triplets import expand_tiers
@@ -35,6 +36,10 @@ READS: dict[str, tuple[str, ...]] = {
     "generated_caption_embeddings": ("generated_captions",),
     "splits/a70": ("artworks", "duplicates"),
     "triplets/a70": ("generated", "splits/a70", "artworks", "duplicates"),
+    "edited": ("resized", "splits/a70"),
+    "edited_versions": ("generated", "splits/a70", "resized"),
+    "edited_embeddings": ("edited",),
+    "edited_version_embeddings": ("edited_versions",),
 }
 """What each table reads, as the jobs do."""
 STAGES = {"captions": "Caption", "prompts": "WritePrompt", "generated": "Generate", "generated_captions": "Caption"}
@@ -46,6 +51,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 EXPAND: dict[str, Expand] = {
     "prompts": partial(expand_versions, config=PromptConfig(), seed=0),
     "triplets/a70": partial(expand_tiers, config=TIERS),
+    "edited": lambda ids: expand_edits(ids, dict.fromkeys(ids, ("jpeg-30", "bars-kept"))),
+    "edited_versions": lambda ids: expand_edits(ids, dict.fromkeys(ids, ("bars-kept",))),
 }
 
 
@@ -82,7 +89,7 @@ def work_of(root: str, name: str, stage: str | None = None, settings: dict[str, 
     }
     table = Table(root, name, NUM_BUCKETS)
     claim(table, recipe, {})
-    whole = name.startswith(("duplicates", "splits", "triplets"))
+    whole = name.split("/")[0] in WHOLE
     salt = digest64(fingerprint(recipe), *(source.digest for source in inputs if whole))
     return Work(table, inputs, EXPAND.get(name), salt)
 
@@ -112,7 +119,7 @@ def write(table: Table, rows: list[dict[str, Any]]) -> None:
 
 def contents(name: str, row: dict[str, Any]) -> dict[str, Any]:
     """What a stage would add to a row."""
-    key = "/".join(str(row[column]) for column in ("id", "level", "variant") if column in row)
+    key = "/".join(str(row[column]) for column in ("id", "level", "variant", "edit") if column in row)
     number = digest64(name, key)
     made: dict[str, Any] = {
         field.name: f"{field.name} of {key}" for field in schema_of(name, (SIZE,)) if field.type == "string"
