@@ -15,8 +15,12 @@ Tier = Literal["any", "other_genre", "same_genre", "same_artist", "original"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 Column = Literal["uri", "id", "genre", "artist", "title", "subset"]
 EmbeddingTable = Literal[
-    *("embeddings", "generated_embeddings", "caption_embeddings", "generated_caption_embeddings"),
-    *("edited_embeddings", "edited_version_embeddings"),
+    "embeddings",
+    "generated_embeddings",
+    "caption_embeddings",
+    "generated_caption_embeddings",
+    "edited_embeddings",
+    "edited_version_embeddings",
 ]
 EditedTable = Literal["edited", "edited_versions"]
 STRENGTHS: dict[str, tuple[int, ...]] = {
