@@ -41,7 +41,7 @@ STRENGTHS: dict[str, tuple[int, ...]] = {
     "restyle": (50, 100),
 }
 """What is done to a picture, and how strongly, the weakest first; stages/edit.py says what the numbers mean."""
-FRAMINGS = ("bars-kept", "bars-swapped", "noise-bars-cropped", "noise-bars-kept")
+FRAMINGS = ("bars-kept", "bars-swapped", "noise-bars-cropped", "noise-bars-kept", "grain-bars-cropped")
 """Other ways to show a picture to an encoder than its content alone."""
 EDITS = (
     *(f"{kind}-{strength}" for kind, strengths in STRENGTHS.items() for strength in strengths),

@@ -62,19 +62,22 @@ def robustness(originals: Originals, edited: Edited, num_draws: int = 2000) -> d
     `edits`, in the order in which they first come, each with n, num_groups and, as value and `..._interval`: `mean`
     similarity; `above_unrelated`, the share that is more alike to its painting than the painting is to any unrelated
     one; `first`, the share that finds its painting first among all originals. `unrelated`: the mean similarity of
-    unrelated originals, and of an original and the likest unrelated one. `expectation`: a sentence for people.
+    unrelated originals, and of an original and the likest unrelated one. `expectation`: a sentence for people. Where
+    all originals are of one group, what tells of unrelated ones is None or left out.
     """
     own = np.einsum("nd,nd->n", originals.vectors[edited.painting], edited.vectors)
     likest = likest_unrelated(originals)
-    above = np.where(np.isnan(likest), np.nan, 1.0)[edited.painting] * (own > likest[edited.painting])
+    alone = bool(np.isnan(likest).any())
     first = match_ranks(edited.vectors, originals.vectors, edited.painting) == 1
-    values = {"mean": own, "above_unrelated": above, "first": first.astype(float)}
+    values = {"mean": own, "first": first.astype(float)}
+    if not alone:
+        values["above_unrelated"] = (own > likest[edited.painting]).astype(float)
     names = np.array(edited.edits)
     draws = Bootstrap(originals.groups[edited.painting], num_draws)
     rows = [_figures(edit, np.flatnonzero(names == edit), values, draws) for edit in dict.fromkeys(edited.edits)]
     return {
         "gallery": len(originals.vectors),
-        "unrelated": {"mean": _mean_unrelated(originals), "likest": float(np.nanmean(likest))},
+        "unrelated": {"mean": _mean_unrelated(originals), "likest": None if alone else float(likest.mean())},
         "edits": rows,
         "expectation": expectation(rows),
     }
@@ -91,28 +94,27 @@ def likest_unrelated(originals: Originals) -> NDArray[np.floating]:
     return np.where(np.isinf(found), np.nan, found)
 
 
-def _mean_unrelated(originals: Originals) -> float:
-    """Mean similarity of all pairs of different groups: that of all pairs but those within a group."""
+def _mean_unrelated(originals: Originals) -> float | None:
+    """Mean similarity of all pairs of different groups: that of all pairs but those within a group; None without."""
     _, member = np.unique(originals.groups, return_inverse=True)
     sums = np.zeros((member.max() + 1, originals.vectors.shape[1]))
     np.add.at(sums, member, originals.vectors)
     sizes = np.bincount(member).astype(float)
     pairs = sizes.sum() ** 2 - (sizes**2).sum()
     total = (sums.sum(0) ** 2).sum() - (sums**2).sum()
-    return float(total / pairs) if pairs else float("nan")
+    return float(total / pairs) if pairs else None
 
 
 def _figures(
     edit: str, rows: NDArray[np.integer], values: dict[str, NDArray[np.floating]], draws: Bootstrap
 ) -> dict[str, Any]:
-    """One edit's figures; what cannot be told for a lack of other groups is left out."""
+    """One edit's figures."""
     kind, _, strength = edit.partition("-")
     some = draws.select(rows)
     found: dict[str, Any] = {"edit": edit, "kind": kind, "strength": int(strength) if strength else None}
     found |= {"n": len(rows), "num_groups": len(np.unique(some.member))}
     for name, column in values.items():
-        if not np.isnan(column[rows]).any():
-            found |= {name: float(column[rows].mean()), f"{name}_interval": interval(some.means(column[rows]))}
+        found |= {name: float(column[rows].mean()), f"{name}_interval": interval(some.means(column[rows]))}
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -16,6 +17,8 @@ from artsim.images import Box, crop_box, letterbox
 Rng = np.random.Generator
 Shape = tuple[int, int]
 """Width and height of a content, px."""
+_NOISE_CELLS = 24
+"""Bumps across: so wide that a box of any usual proportions has pixels enough for them."""
 Framed = tuple[np.ndarray, Box]
 Framing = Callable[[np.ndarray, int, Shape, Rng], Framed]
 
@@ -40,10 +43,13 @@ def bars_swapped(content: np.ndarray, size: int, other: Shape, rng: Rng) -> Fram
 
 
 def noise_bars_cropped(content: np.ndarray, size: int, other: Shape, rng: Rng) -> Framed:
-    """Noise in the place of the content, which alone is shown: every pixel and channel drawn by itself, evenly."""
+    """Noise in the place of the content, which alone is shown.
+
+    Smooth, drawn on a square canvas and squashed into the box, as versions are painted: no grain tells how.
+    """
     square, box = on_black(content, size)
-    inside = crop_box(square, box)
-    inside[:] = rng.integers(0, 256, inside.shape, np.uint8)
+    canvas = rng.integers(0, 256, (_NOISE_CELLS, _NOISE_CELLS, 3), np.uint8)
+    crop_box(square, box)[:] = cv2.resize(canvas, box[2:], interpolation=cv2.INTER_CUBIC)
     return square, box
 
 
@@ -52,10 +58,23 @@ def noise_bars_kept(content: np.ndarray, size: int, other: Shape, rng: Rng) -> F
     return noise_bars_cropped(content, size, other, rng)[0], (0, 0, size, size)
 
 
+def grain_bars_cropped(content: np.ndarray, size: int, other: Shape, rng: Rng) -> Framed:
+    """Grain in the place of the content, which alone is shown: every pixel and channel drawn by itself.
+
+    An encoder's square stretches it by the picture's proportions, so that its look tells of them a little, as that of
+    a canvas's weave or a scan's noise does.
+    """
+    square, box = on_black(content, size)
+    inside = crop_box(square, box)
+    inside[:] = rng.integers(0, 256, inside.shape, np.uint8)
+    return square, box
+
+
 FRAMES: dict[str, Framing] = {
     "bars-kept": bars_kept,
     "bars-swapped": bars_swapped,
     "noise-bars-cropped": noise_bars_cropped,
     "noise-bars-kept": noise_bars_kept,
+    "grain-bars-cropped": grain_bars_cropped,
 }
 """The framings by the name that the settings give them."""

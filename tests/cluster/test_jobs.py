@@ -24,6 +24,9 @@ def test_run_makes_every_table_a_model_and_a_report(whole: tuple[Path, str]) -> 
     assert counts.pop("artworks") == (n, n + 1)
     assert tables["artworks"]["quarantined"] == {"not_an_image": 1}
     assert counts.pop("triplets/a70") == (10 * n, 10 * n)
+    edited = {name: counts.pop(name) for name in list(counts) if name.startswith("edited")}
+    assert len(edited) == 4
+    assert all(done == expected > 0 for done, expected in edited.values())
     originals = {"duplicates", "resized", "captions", "embeddings", "caption_embeddings", "splits/a70"}
     versions = {"prompts", "generated", "generated_captions", "generated_embeddings", "generated_caption_embeddings"}
     assert counts == dict.fromkeys(originals, (n, n)) | dict.fromkeys(versions, (2 * n, 2 * n))
