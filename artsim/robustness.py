@@ -137,7 +137,7 @@ def expectation(rows: Sequence[dict[str, Any]]) -> str:
         (fails, f"less than {FAILS:.0%} do after"),
     ]
     text = "; ".join(f"{words} {_joined(phrases)}" for phrases, words in parts if phrases)
-    return f"{text}." if text else ""
+    return f"Of {max(row['n'] for row in rows)} test paintings: {text}." if text else ""
 
 
 def _phrase(row: dict[str, Any]) -> str:

@@ -57,6 +57,8 @@ OF_EDITS: tuple[Make, ...] = (
     (embed.step_of, "embed", "edited_version_embeddings"),
 )
 """Steps that cannot be told before the tables that they read are there."""
+NUM_EDITED = 2
+"""Paintings of the sample that are edited and framed: each has some fifty rows."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -80,8 +82,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(plans[-1], flush=True)
         for each in OF_EDITS:
             step = _step(sample.config, *each)
-            plans.append(_plan(step, sample, _growth(config, step.table, num_paintings, scale)))
-            print(plans[-1], flush=True)
+            if growth := _growth(config, sample.config, step.table, num_paintings):
+                plans.append(_plan(step, sample, growth))
+                print(plans[-1], flush=True)
         for plan in _training(sample.config, {plan.table: plan.rows for plan in plans}):
             plans.append(plan)
             print(plan, flush=True)
@@ -102,6 +105,9 @@ def _sample(config: Config, given: list[str]) -> Iterator[Command]:
     root = f"{config.root}/_plan-{uuid.uuid4().hex[:8]}"
     limit = min(config.source.limit or config.plan.num_paintings, config.plan.num_paintings)
     settings = [*given, f"root={root}", f"source.limit={limit}", "num_buckets=1", "max_failure_rate=1"]
+    settings += [
+        f"edit.{name}={min(NUM_EDITED, getattr(config.edit, name))}" for name in ("num_paintings", "num_framed")
+    ]
     try:
         with redirect_stdout(io.StringIO()):
             ingest.main(settings)
@@ -125,12 +131,15 @@ def _plan(step: Step, sample: Command, scale: float) -> Plan:
     )
 
 
-def _growth(config: Config, table: str, num_paintings: int, scale: float) -> float:
-    """How many times the sample's rows a table of edited pictures has: only some test paintings are edited."""
-    chosen = config.edit.model_copy(update={"table": "edited_versions" if "version" in table else "edited"})
-    sizes = num_paintings / scale, num_paintings * config.split.shares["test"]
-    sample, whole = (num_edits(chosen, round(size)) for size in sizes)
-    return whole / max(1, sample)
+def _growth(config: Config, sample: Config, table: str, num_paintings: int) -> float:
+    """How many times the sample's rows a table of edited pictures has; 0 if it has none.
+
+    Of the sample some paintings of any split are edited, of all at most so many as the settings say, of the test split.
+    """
+    name = "edited_versions" if "version" in table else "edited"
+    of_sample, of_all = (each.edit.model_copy(update={"table": name}) for each in (sample, config))
+    rows = num_edits(of_all, round(num_paintings * config.split.shares["test"]))
+    return rows / max(1, num_edits(of_sample, sample.source.limit))
 
 
 def _measured(measure: Callable[..., Any], num_cpus: float, num_gpus: float, *arguments: Any) -> Any:
