@@ -258,8 +258,9 @@ class EditConfig(Section):
     @classmethod
     def _known(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         known = EDITS if info.field_name == "edits" else FRAMINGS
-        if unknown := [name for name in names if name not in known] or len(set(names)) != len(names):
-            raise ValueError(f"{unknown}: each only once, and one of {', '.join(known)}")
+        wrong = [name for at, name in enumerate(names) if name not in known or name in names[:at]]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: each only once, and one of {', '.join(known)}")
         return names
 
 
