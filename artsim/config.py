@@ -11,8 +11,25 @@ from artsim import UserError
 Level = Literal["moderate", "radical"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 Configuration = Literal["a70", "b80"]
-Tier = Literal["any", "other_genre", "same_genre", "same_artist", "original"]
+Tier = Literal["any", "other_genre", "same_genre", "same_artist", "nearest", "same_approach", "original"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
+APPROACHES: dict[Level, tuple[str, ...]] = {
+    "moderate": ("palette", "light", "technique", "weather", "details"),
+    "radical": (
+        "historical_transposition",
+        "cultural_reinterpretation",
+        "surreal_deformation",
+        "medium_change",
+        "emotional_reframing",
+        "mythological_reinvention",
+        "technological_aesthetics",
+        "scale_change",
+        "symbolic_transformation",
+        "organic_reimagining",
+        "scientific_visualisation",
+    ),
+}
+"""The approaches of each level, in the order in which they are dealt out (thesis, prompts)."""
 Column = Literal["uri", "id", "genre", "artist", "title", "subset"]
 EmbeddingTable = Literal["embeddings", "generated_embeddings", "caption_embeddings", "generated_caption_embeddings"]
 LATENT_PX = 8
@@ -214,8 +231,23 @@ class SplitConfig(Section):
     """Which paintings are trained on, which choose the epoch, and which nobody has seen."""
 
     configuration: Configuration = Field("a70", description="a70: 70/15/15, b80: 80/10/10")
-    group: Literal["artist", "painting"] = Field("artist", description="what may not be cut in two")
+    group: Literal["component", "artist", "genre"] = Field(
+        "artist", description="what may not be cut in two; component: what shows the same; genre: held out whole"
+    )
+    seed: int = Field(0, ge=0, description="another seed gives another split, beside the first")
+    min_similarity: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="cosine of frozen embeddings from which two paintings are the same; 0: not looked at",
+    )
     workers: Workers = Workers(rows_per_part=4096, batch_size=4096, num_workers=1)
+
+    @property
+    def name(self) -> str:
+        """Of the tables below `splits/` and `triplets/`: `a70`, `a70-genre`, `a70-3`, `a70-component-2`."""
+        parts = [self.configuration, *([self.group] if self.group != "artist" else [])]
+        return "-".join([*parts, *([str(self.seed)] if self.seed else [])])
 
     @property
     def shares(self) -> dict[str, float]:
@@ -225,10 +257,17 @@ class SplitConfig(Section):
 
 
 class TripletsConfig(Section):
-    """Which negatives an anchor is compared with."""
+    """Which negatives an anchor is compared with, and which approaches of prompts training never sees.
+
+    Held out by default is one approach of each level, which adds what no other of its level does: veils of fog, rain
+    or snow over the picture, and glowing lines in the dark. So nothing like them was learned from a neighbour.
+    """
 
     tiers: tuple[Tier, ...] = Field(TIERS, min_length=1)
-    num_negatives: int = Field(1, ge=1, le=1000, description="draws for each positive and tier")
+    num_negatives: int = Field(4, ge=1, le=100, description="draws for each positive and tier, all different")
+    held_out_approaches: tuple[str, ...] = Field(
+        ("weather", "technological_aesthetics"), description="versions of train and val that are left out"
+    )
     workers: Workers = Workers(rows_per_part=4096, batch_size=4096, num_workers=1)
 
     @field_validator("tiers")
@@ -237,6 +276,17 @@ class TripletsConfig(Section):
         if len(set(tiers)) != len(tiers):
             raise ValueError("each tier only once")
         return tiers
+
+    @field_validator("held_out_approaches")
+    @classmethod
+    def _known(cls, approaches: tuple[str, ...]) -> tuple[str, ...]:
+        known = [name for names in APPROACHES.values() for name in names]
+        if unknown := [name for name in approaches if name not in known]:
+            raise ValueError(f"no approach is called {', '.join(unknown)}: known are {', '.join(known)}")
+        for level, names in APPROACHES.items():
+            if set(names) <= set(approaches):
+                raise ValueError(f"leaves no approach of the level {level} to train with")
+        return approaches
 
 
 class HeadConfig(Section):
@@ -335,4 +385,4 @@ class Config(Section):
     @property
     def model_name(self) -> str:
         """Folder of the trained model below `models/`."""
-        return self.training.name or self.split.configuration
+        return self.training.name or self.split.name

@@ -51,11 +51,12 @@ def claim(config: Config, overwrite: bool = False) -> Run:
 def _recipe(config: Config) -> dict[str, Any]:
     """All that changes the weights: settings, and the fingerprints and contents of the tables."""
     num_buckets = open_root(config.root)
-    triplets = Table(config.root, f"triplets/{config.split.configuration}", num_buckets)
+    triplets = Table(config.root, f"triplets/{config.split.name}", num_buckets)
     tables = [*(source.table for source in inputs_of(config, num_buckets)), triplets]
     return {
         "head": config.head.model_dump(mode="json"),
         "training": config.training.model_dump(mode="json", exclude=_HARDWARE),
+        "held_out_approaches": sorted(config.triplets.held_out_approaches),
         "seed": config.seed,
         "inputs": {table.name: table.finished()["digest"] for table in tables},
     }
