@@ -109,12 +109,19 @@ class _Places:
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     """Texts as numbers (n,) int64, -1 where there is none, and the texts that these stand for."""
+    whole = _whole(column)
+    return pc.fill_null(whole.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64), whole.dictionary
+
+
+def _whole(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Texts in one piece, as a dictionary; Arrow's own combine_chunks would hash each chunk's dictionary again."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    whole = column.unify_dictionaries().combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):  # of no chunks
-        whole = pa.array([], column.type)
-    return pc.fill_null(whole.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64), whole.dictionary
+    if not column.num_chunks:
+        return pa.array([], pa.string()).dictionary_encode()
+    chunks = column.unify_dictionaries().chunks if column.num_chunks > 1 else column.chunks
+    indices = pa.concat_arrays([chunk.indices for chunk in chunks])
+    return pa.DictionaryArray.from_arrays(indices, chunks[0].dictionary)
 
 
 def _level_codes(levels: pa.ChunkedArray) -> np.ndarray:
@@ -138,12 +145,15 @@ def read_triplets(config: Config, num_buckets: int) -> pa.Table:
     buckets = [names for names in table.parts(table.finished()).rows.values() if names]
     if not buckets:
         raise TableError(f"table {table.name} below {table.root} has no rows")
-    return pa.concat_tables([_encoded(table.read(names, columns)) for names in buckets]).unify_dictionaries()
+    rows = pa.concat_tables([_encoded(table.read(names, columns)) for names in buckets])
+    whole = [_whole(c) if pa.types.is_dictionary(c.type) else c.combine_chunks() for c in rows.columns]
+    return pa.table(whole, rows.column_names)
 
 
 def _encoded(rows: pa.Table) -> pa.Table:
-    columns = [c.dictionary_encode() if pa.types.is_string(c.type) else c for c in rows.columns]
-    return pa.table([column.unify_dictionaries() for column in columns], rows.column_names)
+    """Rows whose texts are dictionaries."""
+    columns = [_whole(column) if pa.types.is_string(column.type) else column for column in rows.columns]
+    return pa.table(columns, rows.column_names)
 
 
 def triplets_to_train(triplets: pa.Table, config: Config, split: str) -> pa.Table:
