@@ -228,7 +228,20 @@ class EmbedConfig(Section):
 
 
 class SplitConfig(Section):
-    """Which paintings are trained on, which choose the epoch, and which nobody has seen."""
+    """Which paintings are trained on, which choose the epoch, and which nobody has seen.
+
+    Near-duplicates are never parted. Besides `duplicates`, frozen embeddings can tell them, from min_similarity on.
+    Measured on 287 paintings (41,041 pairs) with 16 pairs of the same, as found / false:
+
+        sha256                               0 / 0
+        phash, at its defaults              16 / 0
+        cosine, mean removed, at  0.6     0.7     0.8     0.9    0.95
+          local descriptors     16 / 5  16 / 1  16 / 0  16 / 0  13 / 0
+          MobileNetV1           16 / 4  15 / 1  12 / 0   8 / 0   5 / 0
+
+    phash alone finds them all, and what is safe differs by encoder and grows with the set: off by default. 0.9 is for
+    scans that are cropped or framed in other ways, once you have looked at what it joins.
+    """
 
     configuration: Configuration = Field("a70", description="a70: 70/15/15, b80: 80/10/10")
     group: Literal["component", "artist", "genre"] = Field(
