@@ -19,7 +19,7 @@ NUM_BUCKETS = 3
 SIZE = 64
 IDS = tuple(f"Genre {number % 3}/ärtist-{number % 5}_title {number:02d}" for number in range(14))
 NO_MODEL = {"id": "", "revision": "main", "dtype": "auto"}
-TIERS = TripletsConfig(tiers=("any", "original"))
+TIERS = TripletsConfig(tiers=("any", "original"), num_negatives=1)
 
 READS: dict[str, tuple[str, ...]] = {
     "artworks": ("_listing",),

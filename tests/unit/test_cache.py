@@ -102,7 +102,7 @@ def test_triplets_of_a_root_come_as_they_were_written(tmp_path: object) -> None:
     found = read_triplets(config, small_root.NUM_BUCKETS)
     plain = Table(root, "triplets/a70", small_root.NUM_BUCKETS).read_all(found.column_names)
     assert found.to_pylist() == plain.to_pylist()
-    assert len(found) == 2 * 2 * 4 * len(small_root.IDS)
+    assert len(found) == 2 * 2 * len(small_root.IDS)
     assert found.nbytes < plain.nbytes
     trained = triplets_to_train(found, config, "train")
     assert trained.to_pylist() == triplets_to_train(plain, config, "train").to_pylist()
