@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from artsim.config import Config
+from artsim.batches import Pairs
+from artsim.config import LEVELS, Config
 from artsim.resume import Input
 from artsim.schemas import VERSION_KEY, key_strings, to_array
 from artsim.tables import Table, TableError
-from artsim.training import Pairs
 
 Key = tuple[str, str | None, int | None]
 """id, level and variant of a picture; level and variant are None for a painting itself."""
@@ -85,7 +86,7 @@ def locate(triplets: pa.Table, row_of: dict[Key, int]) -> Triplets:
 
 def read_triplets(config: Config, num_buckets: int) -> pa.Table:
     """All triplets of the settings' configuration."""
-    table = Table(config.root, f"triplets/{config.split.configuration}", num_buckets)
+    table = Table(config.root, f"triplets/{config.split.name}", num_buckets)
     columns = (*table.key, "negative_id", "negative_level", "negative_variant", "split", "component")
     return table.read_all(columns)
 
@@ -96,7 +97,51 @@ def triplets_to_train(triplets: pa.Table, config: Config, split: str) -> pa.Tabl
     found = triplets.filter(wanted[0] & wanted[1] & wanted[2])
     if not len(found):
         raise TableError(
-            f"triplets/{config.split.configuration} has no triplet of tier {config.training.tier} in {split}: "
+            f"triplets/{config.split.name} has no triplet of tier {config.training.tier} in {split}: "
             "set training.tier to one of triplets.tiers"
         )
     return found
+
+
+def pairs_to_train(triplets: pa.Table, config: Config, split: str, row_of: dict[Key, int]) -> Pairs:
+    """What a head of these settings learns from, or is validated with, in a split: pairs and their hard negatives."""
+    found = triplets_to_train(triplets, config, split)
+    levels = LEVELS if config.training.levels == "both" else (config.training.levels,)
+    of_levels = found.filter(pc.is_in(found["level"], value_set=pa.array(levels)))
+    if not len(of_levels):
+        raise TableError(f"training.levels = {config.training.levels}: no version in {split} is of that level")
+    pairs = locate(of_levels, row_of).pairs
+    if config.training.loss == "triplet" or config.training.hard_share == 0:
+        return pairs
+    return _with_hard(pairs, _hard_triplets(triplets, config, split), row_of)
+
+
+def _hard_triplets(triplets: pa.Table, config: Config, split: str) -> pa.Table:
+    wanted = config.training.hard_tiers
+    is_hard = pc.is_in(triplets["tier"], value_set=pa.array(wanted))
+    found = triplets.filter(pc.and_(is_hard, pc.equal(triplets["split"], split)))
+    if not len(found):
+        raise TableError(
+            f"triplets/{config.split.name} has no triplet of the tiers {', '.join(wanted)} in {split}: set "
+            "training.hard_tiers to some of triplets.tiers, or training.hard_share to 0"
+        )
+    return found
+
+
+def _with_hard(pairs: Pairs, triplets: pa.Table, row_of: dict[Key, int]) -> Pairs:
+    """The pairs with the negatives of hard triplets, as far as these are positives of some pair themselves.
+
+    So what is left out of the positives, by level or approach, is not learned from as a negative either.
+    """
+    rows, found = locate(triplets, row_of)
+    pair_of = np.full(len(row_of) + 1, -1)  # the last is that of a negative that is not there
+    pair_of[pairs.positive] = np.arange(len(pairs))
+    pair, other = pair_of[found.positive], pair_of[found.negative]
+    tier, draw = (rows[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in ("tier", "draw"))
+    column = tier * (draw.max(initial=0) + 1) + draw
+    there = (pair >= 0) & (other >= 0)
+    shape = (len(pairs), int(column.max(initial=-1)) + 1)
+    hard, group = np.full(shape, -1), np.full(shape, -1)
+    hard[pair[there], column[there]] = found.negative[there]
+    group[pair[there], column[there]] = pairs.group[other[there]]
+    return replace(pairs, hard=hard, hard_group=group)

@@ -11,8 +11,22 @@ from artsim import UserError
 Level = Literal["moderate", "radical"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 Configuration = Literal["a70", "b80"]
-Tier = Literal["any", "other_genre", "same_genre", "same_artist", "original"]
+Tier = Literal["any", "other_genre", "same_genre", "same_artist", "nearest", "same_approach", "original"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
+Choice = Literal[
+    "full",
+    "triplet_loss",
+    "no_hard_negatives",
+    "no_group_mask",
+    "one_way",
+    "fixed_temperature",
+    "radical_only",
+    "mean_kept",
+    "random_start",
+    "pooled_head",
+    "thesis",
+]
+CHOICES: tuple[Choice, ...] = get_args(Choice)
 Column = Literal["uri", "id", "genre", "artist", "title", "subset"]
 EmbeddingTable = Literal["embeddings", "generated_embeddings", "caption_embeddings", "generated_caption_embeddings"]
 LATENT_PX = 8
@@ -215,7 +229,13 @@ class SplitConfig(Section):
 
     configuration: Configuration = Field("a70", description="a70: 70/15/15, b80: 80/10/10")
     group: Literal["artist", "painting"] = Field("artist", description="what may not be cut in two")
+    seed: int = Field(0, ge=0, description="another seed gives another split, beside the first")
     workers: Workers = Workers(rows_per_part=4096, batch_size=4096, num_workers=1)
+
+    @property
+    def name(self) -> str:
+        """Of the tables below `splits/` and `triplets/`: `a70`, `a70-3`."""
+        return "-".join([self.configuration, *([str(self.seed)] if self.seed else [])])
 
     @property
     def shares(self) -> dict[str, float]:
@@ -227,7 +247,7 @@ class SplitConfig(Section):
 class TripletsConfig(Section):
     """Which negatives an anchor is compared with."""
 
-    tiers: tuple[Tier, ...] = Field(TIERS, min_length=1)
+    tiers: tuple[Tier, ...] = Field(("any", "other_genre", "same_genre", "same_artist", "original"), min_length=1)
     num_negatives: int = Field(1, ge=1, le=1000, description="draws for each positive and tier")
     workers: Workers = Workers(rows_per_part=4096, batch_size=4096, num_workers=1)
 
@@ -248,9 +268,11 @@ class HeadConfig(Section):
     num_heads: int = Field(8, ge=1, le=64)
     hidden_size: int = Field(1024, ge=8, description="width of the feed-forward layers")
     model_size: int = Field(256, ge=8, description="width of the attention of preset tokens")
+    centred: bool = Field(True, description="take the mean of the training set off (preset tokens)")
+    starts_as_identity: bool = Field(True, description="start as the frozen embedding itself (preset tokens)")
     dropout: float = Field(0.1, ge=0, lt=1)
     temperature: float = Field(0.07, gt=0, description="where the temperature starts")
-    min_temperature: float = Field(0.01, gt=0)
+    min_temperature: float = Field(0.01, gt=0, description="the same as max_temperature: it is not learned")
     max_temperature: float = Field(0.5, gt=0)
 
     @model_validator(mode="after")
@@ -273,8 +295,15 @@ class TrainingConfig(Section):
     name: str = Field(
         "", description="folder below models/; empty: the split's name", pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*)?$"
     )
-    loss: Literal["triplet", "infonce"] = Field("infonce", description="the thesis's, or in-batch both ways")
+    loss: Literal["triplet", "infonce"] = Field("infonce", description="the thesis's, or in-batch contrast")
     tier: Tier = Field("any", description="the negatives of loss=triplet and of validation")
+    hard_share: float = Field(0.5, ge=0, le=1, description="share of a batch's pairs that bring a hard negative along")
+    hard_tiers: tuple[Tier, ...] = Field(
+        ("same_artist", "nearest"), min_length=1, description="where hard negatives are drawn from, if they are there"
+    )
+    mask_groups: bool = Field(True, description="what shows the same painting is not each other's negative in a batch")
+    both_ways: bool = Field(True, description="tell versions from other paintings too, not only the other way round")
+    levels: Literal["both", "moderate", "radical"] = Field("both", description="versions that are trained on")
     caption_weight: float = Field(0.3, ge=0, description="weight of the caption losses with head.caption_fusion")
     lr: float = Field(3e-4, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
@@ -289,6 +318,25 @@ class TrainingConfig(Section):
     num_cpus: float = Field(1.0, gt=0, description="CPU cores of one process")
     use_gpu: bool = False
     max_failures: int = Field(3, ge=0, description="times that a lost worker is replaced")
+
+    @field_validator("hard_tiers")
+    @classmethod
+    def _versions(cls, tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+        if "original" in tiers:
+            raise ValueError("hard negatives are versions, as positives are: original is no tier of versions")
+        return tiers
+
+
+class AblateConfig(Section):
+    """Which choices of the recipe are tried, each by training without it or with another in its place."""
+
+    choices: tuple[Choice, ...] = Field(CHOICES, min_length=1, description="full is what the others are compared with")
+    num_seeds: int = Field(5, ge=1, le=100, description="splits, and trainings, of each choice")
+
+    @field_validator("choices")
+    @classmethod
+    def _with_full(cls, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        return ("full", *(choice for choice in dict.fromkeys(choices) if choice != "full"))
 
 
 class PlanConfig(Section):
@@ -317,6 +365,7 @@ class Config(Section):
     triplets: TripletsConfig = TripletsConfig()
     head: HeadConfig = HeadConfig()
     training: TrainingConfig = TrainingConfig()
+    ablate: AblateConfig = AblateConfig()
     plan: PlanConfig = PlanConfig()
 
     @model_validator(mode="after")
@@ -335,4 +384,4 @@ class Config(Section):
     @property
     def model_name(self) -> str:
         """Folder of the trained model below `models/`."""
-        return self.training.name or self.split.configuration
+        return self.training.name or self.split.name

@@ -51,7 +51,7 @@ def claim(config: Config, overwrite: bool = False) -> Run:
 def _recipe(config: Config) -> dict[str, Any]:
     """All that changes the weights: settings, and the fingerprints and contents of the tables."""
     num_buckets = open_root(config.root)
-    triplets = Table(config.root, f"triplets/{config.split.configuration}", num_buckets)
+    triplets = Table(config.root, f"triplets/{config.split.name}", num_buckets)
     tables = [*(source.table for source in inputs_of(config, num_buckets)), triplets]
     return {
         "head": config.head.model_dump(mode="json"),

@@ -54,7 +54,7 @@ def _trained(command: Command) -> tuple[models.Run, Store]:
 
 def _evaluate(config: Config, run: models.Run) -> Evaluation:
     num_buckets = open_root(config.root)
-    splits = Table(config.root, f"splits/{config.split.configuration}", num_buckets).read_all(("id", "group", "split"))
+    splits = Table(config.root, f"splits/{config.split.name}", num_buckets).read_all(("id", "group", "split"))
     split_of, group_of = (
         dict(zip(splits["id"].to_pylist(), splits[name].to_pylist(), strict=True)) for name in ("split", "group")
     )

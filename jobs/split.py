@@ -15,7 +15,7 @@ from artsim.triplets import AssignSplit, Place, assign_groups, check_splits
 def step_of(config: Config) -> pipeline.Step:
     """What fills `splits/<name>`; `artworks` and `duplicates` must be finished."""
     return pipeline.Step(
-        table=f"splits/{config.split.configuration}",
+        table=f"splits/{config.split.name}",
         stage=AssignSplit,
         arguments=(config.split, _groups(config)),
         reads={"artworks": {"artist": "artist"}, "duplicates": {}},
@@ -29,7 +29,9 @@ def _groups(config: Config) -> dict[str, Place]:
     num_buckets = open_root(config.root)
     artworks = Table(config.root, "artworks", num_buckets).read_all(("id", "artist"))
     duplicates = Table(config.root, "duplicates", num_buckets).read_all(("id", "component"))
-    return assign_groups(artworks.join(duplicates, "id", join_type="inner"), config.split, config.seed)
+    return assign_groups(
+        artworks.join(duplicates, "id", join_type="inner"), config.split, config.seed + config.split.seed
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -18,9 +18,9 @@ from artsim.triplets import Candidates, DrawNegatives, expand_tiers
 
 def step_of(config: Config) -> pipeline.Step:
     """What fills `triplets/<name>`; `generated` and `splits/<name>` must be finished."""
-    split = f"splits/{config.split.configuration}"
+    split = f"splits/{config.split.name}"
     return pipeline.Step(
-        table=f"triplets/{config.split.configuration}",
+        table=f"triplets/{config.split.name}",
         stage=DrawNegatives,
         arguments=(config.triplets, config.seed, _candidates(config, split)),
         reads={

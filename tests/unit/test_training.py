@@ -13,14 +13,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
+from artsim.batches import Features, Pairs, batches
 from artsim.config import HeadConfig, TrainingConfig
 from artsim.siamese import build_head, gather_rows, info_nce
 from artsim.training import (
     EarlyStopping,
-    Features,
-    Pairs,
     TrainingState,
-    batches,
     embed_rows,
     load_checkpoint,
     save_checkpoint,
