@@ -251,10 +251,10 @@ def embed_rows(head: Head, features: Features, rows: Rows, batch_size: int = 256
     return gather_rows(torch.cat([head(**batch) for batch in loaded]), len(rows))
 
 
-def statistics(features: Features, rows: Rows, max_token_rows: int = 4096) -> Statistics:
+def statistics(features: Features, rows: Rows, max_token_rows: int = 1024) -> Statistics:
     """Mean of pooled over rows, and mean and standard deviation of each token channel over some rows, evenly spaced.
 
-    Rows are those of the training set alone, paintings and versions. 4,096 pictures of 49 patches give 200,000 tokens.
+    Rows are those of the training set alone, paintings and versions. 1,024 pictures of 49 patches give 50,000 tokens.
     """
     if len(rows) == 0:
         raise ValueError("there is not one picture to train on")
