@@ -56,6 +56,7 @@ def _recipe(config: Config) -> dict[str, Any]:
     return {
         "head": config.head.model_dump(mode="json"),
         "training": config.training.model_dump(mode="json", exclude=_HARDWARE),
+        "held_out_approaches": sorted(config.triplets.held_out_approaches),
         "seed": config.seed,
         "inputs": {table.name: table.finished()["digest"] for table in tables},
     }

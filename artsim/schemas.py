@@ -57,7 +57,7 @@ _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
     "generated_embeddings": [*_VERSION, *_FEATURES],
     "caption_embeddings": [("id", pa.string()), _FEATURES[0]],
     "generated_caption_embeddings": [*_VERSION, _FEATURES[0]],
-    "splits": [("id", pa.string()), ("group", pa.string()), ("split", pa.string())],
+    "splits": [(name, pa.string()) for name in ("id", "group", "split", "component")],
     "triplets": [
         *_VERSION,
         ("tier", pa.string()),
@@ -67,6 +67,7 @@ _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
         ("negative_variant", pa.int32()),
         ("split", pa.string()),
         ("component", pa.string()),
+        ("approach", pa.string()),
     ],
 }
 _KEYS = {"triplets": (*VERSION_KEY, "tier", "draw")}

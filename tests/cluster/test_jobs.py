@@ -23,7 +23,7 @@ def test_run_makes_every_table_a_model_and_a_report(whole: tuple[Path, str]) -> 
     n = NUM_PAINTINGS
     assert counts.pop("artworks") == (n, n + 1)
     assert tables["artworks"]["quarantined"] == {"not_an_image": 1}
-    assert counts.pop("triplets/a70") == (10 * n, 10 * n)
+    assert counts.pop("triplets/a70") == (56 * n, 56 * n)  # two versions, seven tiers, four draws
     originals = {"duplicates", "resized", "captions", "embeddings", "caption_embeddings", "splits/a70"}
     versions = {"prompts", "generated", "generated_captions", "generated_embeddings", "generated_caption_embeddings"}
     assert counts == dict.fromkeys(originals, (n, n)) | dict.fromkeys(versions, (2 * n, 2 * n))
@@ -179,7 +179,7 @@ def test_a_plan_counts_what_a_run_would_make_and_leaves_nothing(paintings: Path,
     assert rows["artworks"] == rows["duplicates"] == rows["resized"] == rows["caption_embeddings"] == "20"
     assert rows["splits/a70"] == "20"
     assert rows["generated"] == rows["prompts"] == rows["generated_embeddings"] == "40"
-    assert rows["triplets/a70"] == "200"
+    assert rows["triplets/a70"] == "1120"
     assert rows["models/a70"] == str(4 * 28)  # four epochs on 70% of the versions
     assert rows["models/a70/report.html"] == "18"
     assert "20 paintings: " in output

@@ -34,7 +34,7 @@ READS: dict[str, tuple[str, ...]] = {
     "caption_embeddings": ("captions",),
     "generated_caption_embeddings": ("generated_captions",),
     "splits/a70": ("artworks", "duplicates"),
-    "triplets/a70": ("generated", "splits/a70", "artworks", "duplicates"),
+    "triplets/a70": ("generated", "prompts", "splits/a70", "artworks"),
 }
 """What each table reads, as the jobs do."""
 STAGES = {"captions": "Caption", "prompts": "WritePrompt", "generated": "Generate", "generated_captions": "Caption"}
