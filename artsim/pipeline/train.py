@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -98,6 +99,7 @@ def fit_here(config: Config, run: models.Run, loaded: Loaded) -> int:
             train_loop_config=_settings(config, run, loaded),
             scaling_config=ScalingConfig(num_workers=0, use_gpu=config.training.use_gpu),
         )
+        logging.getLogger("ray.train").setLevel(logging.ERROR)  # or each epoch of each run is told
         trainer.fit()
         return _publish(Path(folder), run)
 
