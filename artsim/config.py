@@ -210,6 +210,13 @@ class EmbedConfig(Section):
     workers: Workers = Workers()
 
 
+class CuesConfig(Section):
+    """What file, frame and colours of a picture tell without a look at what it shows, and may give a pair away."""
+
+    table: Literal["cues", "generated_cues"] = Field("cues", description="what the job fills")
+    workers: Workers = Workers(rows_per_part=512)
+
+
 class SplitConfig(Section):
     """Which paintings are trained on, which choose the epoch, and which nobody has seen."""
 
@@ -313,6 +320,7 @@ class Config(Section):
     generate: GenerateConfig = GenerateConfig()
     pairs: PairsConfig = PairsConfig()
     embed: EmbedConfig = EmbedConfig()
+    cues: CuesConfig = CuesConfig()
     split: SplitConfig = SplitConfig()
     triplets: TripletsConfig = TripletsConfig()
     head: HeadConfig = HeadConfig()

@@ -22,6 +22,9 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "PPM", "AVIF")
 """Pillow's names of what is decoded (MPO opens as JPEG). Left out: what starts programs (EPS) or nests other files."""
 
+MAX_SIDE_PX = 4096
+"""Of a letterboxed square."""
+
 _MAGIC = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"GIF8", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51")
 # What Pillow's plugins raise on bad bytes: far from always an OSError.
 _DECODER_ERRORS = (
@@ -84,6 +87,25 @@ def decode_small(data: bytes, max_pixels: int, side: int) -> tuple[Image.Image, 
         orientation = _orientation(image)
         size = (height, width) if orientation >= 5 else (width, height)
         return _upright(_to_rgb(image), orientation), size
+
+
+def open_square(data: bytes | None) -> Image.Image:
+    """A letterboxed square as RGB; raises DecodeError."""
+    return decode(data or b"", MAX_SIDE_PX * MAX_SIDE_PX)
+
+
+def open_content(data: bytes | None, box: Box | np.ndarray) -> Image.Image:
+    """What lies in a square's box; raises DecodeError.
+
+    It is cut out before anything is resized: a resampling filter told of the box alone still reads beyond its edges.
+    """
+    left, top, width, height = (int(value) for value in box)
+    if width < 1 or height < 1:
+        raise DecodeError("empty", f"the box {[left, top, width, height]} holds no pixels")
+    image = open_square(data)
+    if min(left, top) < 0 or left + width > image.width or top + height > image.height:
+        raise DecodeError("corrupt", f"the box {[left, top, width, height]} leaves a picture of {image.size} px")
+    return image.crop((left, top, left + width, top + height))
 
 
 def letterbox(image: Image.Image, size: int) -> tuple[Image.Image, Box]:

@@ -32,7 +32,12 @@ REASONS = {
 VERSION_KEY = ("id", "level", "variant")
 _VERSION = [("id", pa.string()), ("level", pa.string()), ("variant", pa.int32())]
 _BOX = pa.list_(pa.int32(), 4)
-_FEATURES = [("pooled", pa.list_(pa.float32())), ("tokens", pa.list_(pa.list_(pa.float16())))]
+_NUMBERS = pa.list_(pa.float32())
+_FEATURES = [("pooled", _NUMBERS), ("early", _NUMBERS), ("tokens", pa.list_(pa.list_(pa.float16())))]
+_CUES = [
+    *(("num_bytes", pa.int64()), ("jpeg_quality", pa.int32()), ("aspect", pa.float32())),
+    *(("histogram", _NUMBERS), ("phash", pa.string())),
+]
 _HASHES = [("input_hash", pa.uint64()), ("row_hash", pa.uint64())]
 
 _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
@@ -57,6 +62,8 @@ _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
     "generated_embeddings": [*_VERSION, *_FEATURES],
     "caption_embeddings": [("id", pa.string()), _FEATURES[0]],
     "generated_caption_embeddings": [*_VERSION, _FEATURES[0]],
+    "cues": [("id", pa.string()), *_CUES],
+    "generated_cues": [*_VERSION, *_CUES],
     "splits": [("id", pa.string()), ("group", pa.string()), ("split", pa.string())],
     "triplets": [
         *_VERSION,
@@ -147,6 +154,8 @@ def _column_hashes(column: pa.ChunkedArray) -> np.ndarray:
         return np.array([0 if value is None else digest64(value) for value in values], np.uint64)
     if pa.types.is_integer(kind):
         return pc.fill_null(column.cast(pa.int64()), np.iinfo(np.int64).min).to_numpy().view(np.uint64)
+    if pa.types.is_floating(kind):  # as one array, or a missing value would make the others beside it Python's floats
+        column = pc.fill_null(column, pa.scalar(np.nan, kind))
     rows = to_array(column)
     if rows.dtype == object:
         return np.array(

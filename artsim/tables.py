@@ -268,7 +268,8 @@ def sample_quarantine(table: Table, num_rows: int = 5) -> list[dict[str, Any]]:
 
 ORDER = (
     *("artworks", "duplicates", "resized", "captions", "prompts", "generated", "generated_captions", "embeddings"),
-    *("generated_embeddings", "caption_embeddings", "generated_caption_embeddings", "splits", "triplets"),
+    *("generated_embeddings", "caption_embeddings", "generated_caption_embeddings", "cues", "generated_cues"),
+    *("splits", "triplets"),
 )
 """Tables in the order in which a row walks through them."""
 

@@ -24,7 +24,7 @@ from artsim.planning import COPIES_OF_WEIGHTS, HEADER, HeadRates, Plan, duration
 from artsim.sources import count_paintings
 from artsim.step import Step
 from artsim.store import Store
-from jobs import caption, duplicates, embed, generate, ingest, prompt, resize, split, train, triplets
+from jobs import caption, cue, duplicates, embed, generate, ingest, prompt, resize, split, train, triplets
 
 Make = tuple[Callable[[Config], Step], str, str]
 """What makes a step, its section of the settings, and the table if the section has a choice."""
@@ -37,6 +37,8 @@ STEPS: tuple[Make, ...] = (
     (caption.step_of, "caption", "generated_captions"),
     (embed.step_of, "embed", "embeddings"),
     (embed.step_of, "embed", "generated_embeddings"),
+    (cue.step_of, "cues", "cues"),
+    (cue.step_of, "cues", "generated_cues"),
 )
 OF_CAPTIONS: tuple[Make, ...] = (
     (embed.step_of, "embed", "caption_embeddings"),

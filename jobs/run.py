@@ -10,7 +10,21 @@ from artsim import pipeline
 from artsim.checkpoints import has_text_tower, pin
 from artsim.command import parse_command
 from artsim.config import Config, ModelConfig, Section
-from jobs import caption, duplicates, embed, evaluate, generate, ingest, pairs, prompt, resize, split, train, triplets
+from jobs import (
+    caption,
+    cue,
+    duplicates,
+    embed,
+    evaluate,
+    generate,
+    ingest,
+    pairs,
+    prompt,
+    resize,
+    split,
+    train,
+    triplets,
+)
 
 STEPS = (
     (ingest, ()),
@@ -25,6 +39,8 @@ STEPS = (
     (embed, ("embed.table=generated_embeddings",)),
     (embed, ("embed.table=caption_embeddings",)),
     (embed, ("embed.table=generated_caption_embeddings",)),
+    (cue, ("cues.table=cues",)),
+    (cue, ("cues.table=generated_cues",)),
     (split, ()),
     (triplets, ()),
     (train, ()),

@@ -24,8 +24,9 @@ def test_run_makes_every_table_a_model_and_a_report(whole: tuple[Path, str]) -> 
     assert counts.pop("artworks") == (n, n + 1)
     assert tables["artworks"]["quarantined"] == {"not_an_image": 1}
     assert counts.pop("triplets/a70") == (10 * n, 10 * n)
-    originals = {"duplicates", "resized", "captions", "embeddings", "caption_embeddings", "splits/a70"}
+    originals = {"duplicates", "resized", "captions", "embeddings", "caption_embeddings", "cues", "splits/a70"}
     versions = {"prompts", "generated", "generated_captions", "generated_embeddings", "generated_caption_embeddings"}
+    versions |= {"generated_cues"}
     assert counts == dict.fromkeys(originals, (n, n)) | dict.fromkeys(versions, (2 * n, 2 * n))
     report, model = output.splitlines()[-2:]
     assert "<html" in Path(report).read_text()

@@ -33,6 +33,8 @@ READS: dict[str, tuple[str, ...]] = {
     "generated_embeddings": ("generated",),
     "caption_embeddings": ("captions",),
     "generated_caption_embeddings": ("generated_captions",),
+    "cues": ("resized",),
+    "generated_cues": ("generated",),
     "splits/a70": ("artworks", "duplicates"),
     "triplets/a70": ("generated", "splits/a70", "artworks", "duplicates"),
 }
@@ -120,6 +122,7 @@ def contents(name: str, row: dict[str, Any]) -> dict[str, Any]:
     made |= {"width": 64, "height": 48, "num_tokens": 5, "seed": number >> 1, "row_hash": 0}
     made |= {"distance": None, "num_in_component": 1}
     made |= {"box": [0, 8, SIZE, 48], f"box_{SIZE}": [0, 8, SIZE, 48], "pooled": [0.5, 1.0], "tokens": [[0.5], [1.0]]}
+    made |= {"early": [0.5, 0.25], "num_bytes": 900, "jpeg_quality": 95, "aspect": 1.5, "histogram": [0.6, 0.8]}
     made |= {"image": jpeg(number), f"image_{SIZE}": jpeg(number)}
     if name == "artworks":
         made |= {"uri": f"/source/{row['id']}.jpg", "subset": None} | parts(row["id"])
