@@ -164,7 +164,7 @@ def _smooth(values: np.ndarray, radius: int) -> np.ndarray:
         length = values.shape[axis]
         at = np.arange(length)
         shifts = [(at + shift).clip(0, length - 1) for shift in range(-radius, radius + 1)]
-        values = sum(np.take(values, shift, axis) for shift in shifts) / np.float32(len(shifts))
+        values = np.mean([np.take(values, shift, axis) for shift in shifts], axis=0)
     return values
 
 
