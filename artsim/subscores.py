@@ -195,6 +195,9 @@ def evidence(
     `edits` are pictures before and after, `unrelated` pairs of which neither shows or made the other. A row of the
     matrix has edit, score, n, `fall` in deviations with its 95% `interval` (normal approximation), what is wanted of
     it (reacts, quiet, quieter, or nothing of kinds that EXPECTED does not name) and whether it holds.
+
+    What holds depends on the encoder. With the descriptors composition and style do; with an ImageNet MobileNetV1
+    composition does not, for the patches of its last layer move with hue (0.50) and transferred style (0.73).
     """
     apart = subscores.scores(*unrelated)
     units = {name: deviation(values) for name, values in apart.items()}
