@@ -143,11 +143,16 @@ class Table:
         return names
 
     def by_bucket(self, rows: pa.Table) -> Iterable[tuple[int, pa.Table]]:
-        """Rows of any buckets: each bucket that has some, and its rows, sorted by key."""
+        """Rows of any buckets: each bucket that has some, and its rows, sorted by key. Rows in order are not copied."""
         buckets = np.array([bucket_of(row_id, self.num_buckets) for row_id in rows["id"].to_pylist()], np.int64)
+        by_key = [(name, "ascending") for name in self.key]
+        order = pc.sort_indices(rows.select(list(self.key)), by_key).to_numpy().astype(np.int64)
         for bucket in np.unique(buckets):
-            chunk = rows.filter(pa.array(buckets == bucket))
-            yield int(bucket), chunk.sort_by([(name, "ascending") for name in self.key])
+            at = order[buckets[order] == bucket]
+            if (np.diff(at) == 1).all():
+                yield int(bucket), rows.slice(at[0], len(at))
+            else:
+                yield int(bucket), rows.filter(pa.array(buckets == bucket)).sort_by(by_key)
 
     def read_quarantine(self, names: Sequence[str]) -> pa.Table:
         """All that some quarantine files say."""
