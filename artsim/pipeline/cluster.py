@@ -34,8 +34,9 @@ def connect() -> None:
         include_dashboard=False,
         object_store_memory=LOCAL_OBJECT_STORE_BYTES,
         logging_level=logging.WARNING,
-        # By default a worker that idles for a second is ended, and each write would wait for a new process.
-        _system_config={"idle_worker_killing_time_threshold_ms": 600_000},
+        # By default a worker that idles for a second is ended, and each write would wait for a new process. Metrics
+        # are for the dashboard, which is not there.
+        _system_config={"idle_worker_killing_time_threshold_ms": 600_000, "enable_metrics_collection": False},
     )
 
 
