@@ -45,10 +45,8 @@ def section(evaluation: Evaluation) -> Section:
     levels = [level for level in present(metrics["retrieval"], "level", LEVELS) if level != "both"]
     gains = {level: _gains(by_scorer(metrics["retrieval"], level=level)) for level in levels}
     data = {
-        "blocks": [_block(level, metrics) for level in levels],
-        "columns": {name: RETRIEVAL[name] for name in SEARCHES}
-        | {tier: TIERS[tier][0] for tier in present(metrics["rows"], "tier", TIERS)},
-        "num_searches": len(SEARCHES),
+        "blocks": [block(level, metrics) for level in levels],
+        "columns": columns(metrics),
         "plots": [_plot(level, found) for level, found in gains.items() if found],
         "scorers": present([*metrics["rows"], *metrics["retrieval"]], "scorer", SCORERS),
         "bars": _bars(metrics),
@@ -56,17 +54,23 @@ def section(evaluation: Evaluation) -> Section:
     return Section("baselines", TITLE, _lead(metrics), data)
 
 
-def _block(level: str, metrics: Mapping[str, Any]) -> Block:
+def columns(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """The columns of the one table: what searches give, and the tiers of negatives."""
+    tiers = {tier: TIERS[tier][0] for tier in present(metrics["rows"], "tier", TIERS)}
+    return {name: RETRIEVAL[name] for name in SEARCHES} | tiers
+
+
+def block(level: str, metrics: Mapping[str, Any], approaches: str = "all") -> Block:
     """A level's scorers: searches, and triplet accuracy in each tier."""
-    searches = by_scorer(metrics["retrieval"], level=level)
-    columns = {name: (searches, name) for name in SEARCHES} | {
-        tier: (by_scorer(metrics["rows"], level=level, tier=tier), "triplet_accuracy")
+    searches = by_scorer(metrics["retrieval"], level=level, approaches=approaches)
+    sources = {name: (searches, name) for name in SEARCHES} | {
+        tier: (by_scorer(metrics["rows"], level=level, tier=tier, approaches=approaches), "triplet_accuracy")
         for tier in present(metrics["rows"], "tier", TIERS)
     }
-    found = {column: cells(rows, figure) for column, (rows, figure) in columns.items()}
+    found = {column: cells(rows, figure) for column, (rows, figure) in sources.items()}
     scorers = [scorer for scorer in SCORERS if any(scorer in column for column in found.values())]
     table = {scorer: {name: column.get(scorer, BLANK) for name, column in found.items()} for scorer in scorers}
-    counts = {name: next(iter(rows.values()))["n"] for name, (rows, _) in columns.items() if rows}
+    counts = {name: next(iter(rows.values()))["n"] for name, (rows, _) in sources.items() if rows}
     return Block(LEVELS[level], "", table, counts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -53,7 +54,7 @@ def _plot(history: Sequence[Mapping[str, float]], name: str, label: str, best_ep
         if best_epoch is not None:
             axes.axvline(best_epoch, color=COLOURS["muted"], linewidth=0.8, linestyle=":")
             above = axes.get_xaxis_transform()
-            look = {"color": COLOURS["muted"], "fontsize": 9, "ha": "center"}
+            look: dict[str, Any] = {"color": COLOURS["muted"], "fontsize": 9, "ha": "center"}
             axes.text(best_epoch, 1.02, "weights kept", transform=above, **look)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")

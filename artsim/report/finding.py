@@ -33,7 +33,7 @@ def section(evaluation: Evaluation) -> Section:
     found = {level: by_scorer(metrics["retrieval"], level=level) for level in levels}
     data = {
         "blocks": [block(level, rows, metrics) for level, rows in found.items() if rows],
-        "plots": [_plot(level, rows) for level, rows in found.items() if _is_drawn(rows)],
+        "plots": [_plot(level, rows) for level, rows in found.items() if level != "both" and _is_drawn(rows)],
     }
     return Section("finding", TITLE, _lead(metrics), data)
 
@@ -43,6 +43,8 @@ def block(level: str, rows: Mapping[str, Row], metrics: Mapping[str, Any], title
     first = next(iter(rows.values()))
     groups = f"{format_count(first['groups'])} {group_noun(metrics)}"
     note = f"n = {format_count(first['n'])} searches of {groups}, gallery of {format_count(first['gallery'])}"
+    if "num_paintings" in first:
+        note += f"; mAP: n = {format_count(first['num_paintings'])} paintings"
     return Block(title or LEVELS[level], note, lines(rows, RETRIEVAL))
 
 

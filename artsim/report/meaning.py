@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,12 @@ from matplotlib.axes import Axes
 
 from artsim.report.content import Evaluation, Section
 from artsim.report.svg import COLOURS, Frame, colour_of, plot
-from artsim.report.words import SCORERS, format_count, format_figure
+from artsim.report.words import SCORERS, format_count, format_figure, join
 
 TITLE = "What a number means"
+KINDS = {"other_genre": "unrelated pairs", "same_genre": "pairs of one genre", "same_artist": "pairs by one artist"}
+LEVELS = (0.5, 0.9, 0.95, 0.99, 0.999)
+_LINES = {"other_genre": "-", "same_genre": "--", "same_artist": ":"}
 
 
 def section(evaluation: Evaluation) -> Section:
@@ -22,7 +25,10 @@ def section(evaluation: Evaluation) -> Section:
     data = {
         "found": found,
         "histograms": _histograms(evaluation.similarities),
-        "reliability": _reliability(found["bins"]) if found and found["bins"] else None,
+        "plots": _plots(found) if found else [],
+        "levels": LEVELS,
+        "percentiles": _percentiles((found or {}).get("percentiles") or {}),
+        "mix": _mix((found or {}).get("mix") or {}),
     }
     return Section("meaning", TITLE, _lead(found), data)
 
@@ -42,6 +48,42 @@ def _lead(found: Mapping[str, Any] | None) -> str:
     )
 
 
+def _mix(mix: Mapping[str, float]) -> str:
+    """What the negatives are, in words."""
+    return join([f"{share:.0%} {KINDS.get(kind, kind)}" for kind, share in mix.items()]) if mix else ""
+
+
+def _percentiles(quantiles: Mapping[str, Sequence[float]]) -> dict[str, list[str]]:
+    """By kind of pairs: the similarity that each of LEVELS of them stay below; the quantiles are equally spaced."""
+    return {
+        KINDS.get(kind, kind): [
+            format_figure(float(np.interp(level, np.linspace(0, 1, len(table)), table))) for level in LEVELS
+        ]
+        for kind, table in quantiles.items()
+    }
+
+
+def _plots(found: Mapping[str, Any]) -> list[Markup]:
+    plots = [_reliability(found["bins"])] if found["bins"] else []
+    return [*plots, _ranks(found["percentiles"])] if found.get("percentiles") else plots
+
+
+def _ranks(quantiles: Mapping[str, Sequence[float]]) -> Markup:
+    """The share of the pairs of each kind that are less alike, by similarity."""
+
+    def draw(axes: Axes) -> None:
+        for kind, table in quantiles.items():
+            look: dict[str, Any] = {"linestyle": _LINES.get(kind, "-"), "label": KINDS.get(kind, kind)}
+            axes.plot(table[::4], np.linspace(0, 100, len(table))[::4], color=COLOURS["model"], linewidth=1.8, **look)
+        axes.set_ylim(-2, 102)
+        axes.set_xlabel("similarity (cosine)")
+        axes.set_ylabel("% of pairs that are less alike")
+        axes.legend(loc="lower right")
+        axes.set_title("Where a similarity lies among others")
+
+    return plot(draw, "Share of unrelated, same-genre and same-artist pairs below a similarity", Frame(height=4.0))
+
+
 def _reliability(bins: list[Mapping[str, Any]]) -> Markup:
     """The share of pairs that are versions, by the probability that was predicted."""
 
@@ -55,14 +97,11 @@ def _reliability(bins: list[Mapping[str, Any]]) -> Markup:
         axes.scatter(places, shares, s=areas, color=COLOURS["model"], zorder=3, clip_on=False)
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
-        axes.set_aspect("equal")
         axes.set_xlabel("predicted probability")
         axes.set_ylabel("share that are versions")
         axes.set_title("Reliability, test split")
 
-    return plot(
-        draw, "Reliability: share of pairs that are versions by predicted probability", Frame(height=4.4, width=4.42)
-    )
+    return plot(draw, "Reliability: share of pairs that are versions by predicted probability", Frame(height=4.0))
 
 
 def _histograms(similarities: Mapping[str, np.ndarray]) -> list[Markup]:

@@ -11,8 +11,8 @@ from artsim.images import decode_jpeg, encode_jpeg
 from artsim.report.content import Evaluation, Example, Section
 from artsim.report.words import KINDS, format_count
 
-THUMBNAIL_PX = 280  # pictures are shown at up to 170 px, on screens of up to two dots a px
-THUMBNAIL_QUALITY = 78
+THUMBNAIL_PX = 240  # pictures are shown at up to 120 px, on screens of up to two dots a px
+THUMBNAIL_QUALITY = 76
 TITLE = "The hardest mistakes"
 
 

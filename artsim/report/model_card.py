@@ -41,7 +41,7 @@ def _encoder(settings: Mapping[str, Any]) -> str:
     model = (settings.get("embed") or {}).get("model") or {}
     if not model.get("id"):
         return "descriptors of colour, gradient and texture (no model)"
-    return f"{model['id']}, revision {model.get('revision', 'not named')}"
+    return f"the model {model['id']}, revision {model.get('revision', 'not named')}"
 
 
 def _models(settings: Any) -> Iterator[str]:

@@ -85,7 +85,7 @@ def plot(draw: Callable[[Axes], None], label: str, frame: Frame) -> Markup:
     """What `draw` puts onto axes, as SVG; `label` says to a screen reader what it shows."""
     # The same report for the same evaluation, byte for byte: ids come from the label.
     with mpl.rc_context(_STYLE | {"svg.hashsalt": label}):
-        width, height, left, bottom = frame
+        height, width, left, bottom = frame
         figure = Figure(figsize=(width, height))
         draw(figure.add_axes((left / width, bottom / height, 1 - (left + 0.12) / width, 1 - (bottom + 0.3) / height)))
         buffer = io.StringIO()

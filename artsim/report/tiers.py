@@ -95,7 +95,7 @@ def _plot(level: str, metrics: Mapping[str, Any], shown: list[str]) -> Markup:
         for place, tier in enumerate(tiers):
             _draw_tier(axes, place, by_scorer(rows, level=level, tier=tier), shown)
         if thesis is not None and "original" in tiers:
-            look = {"markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.6}
+            look: dict[str, Any] = {"markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.6}
             axes.plot(thesis, tiers.index("original") - 0.3, "v", color=COLOURS["thesis"], **look)
         axes.axvline(0.5, color=COLOURS["muted"], linewidth=0.9, linestyle="--")
         rows_down(axes, [TIERS[tier][0] for tier in tiers])
@@ -110,7 +110,7 @@ def _plot(level: str, metrics: Mapping[str, Any], shown: list[str]) -> Markup:
 def _draw_tier(axes: Axes, place: int, rows: Mapping[str, Row], shown: list[str]) -> None:
     for scorer, row in rows.items():
         value = row.get("triplet_accuracy")
-        if not is_known(value):
+        if value is None or not is_known(value):
             continue
         if scorer in shown:
             shift = 0.17 * (shown.index(scorer) - (len(shown) - 1) / 2)

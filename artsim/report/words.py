@@ -33,7 +33,7 @@ SHORT = {
 MEANINGS = {
     "model": "the siamese head that was trained here, on top of the frozen features",
     "thesis_head": "a head of the thesis’s shape, trained with the thesis’s loss on the same features and triplets",
-    "random_head": "a head of the trained one’s shape whose weights nobody trained",
+    "random_head": "the thesis’s head before any training: what its shape alone does to features",
     "frozen": "the cosine of the encoder’s features as they are, without a head",
     "frozen_centred": "the same with the training set’s mean taken off: features that share a large common part all "
     "look alike, and without it the comparison would be unfair",
@@ -98,11 +98,11 @@ def format_percent(value: float | None) -> str:
     return f"{value:.1%}".replace("-", "−") if is_known(value) else "–"
 
 
-def format_interval(interval: Sequence[float | None] | None, percent: bool = False) -> str:
+def format_interval(interval: Sequence[float | None] | None, percent: bool = False, digits: int = 3) -> str:
     """`0.683–0.792`, or with `to` where a minus would run into the dash; empty where there is none."""
     if interval is None or not all(is_known(bound) for bound in interval):
         return ""
-    low, high = (format_percent(bound) if percent else format_figure(bound) for bound in interval)
+    low, high = (format_percent(bound) if percent else format_figure(bound, digits) for bound in interval)
     return f"{low} to {high}" if low.startswith("−") or high.startswith("−") else f"{low}–{high}"
 
 
