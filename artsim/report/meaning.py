@@ -129,6 +129,7 @@ def _histogram(scorer: str, similarities: Mapping[str, np.ndarray], bins: list[f
             axes.hist(values, bins, weights=weights, label=names[kind], **looks[kind])
         axes.set_xlabel("similarity (cosine)")
         axes.set_ylabel("% of pairs")
+        axes.set_ylim(0, 1.3 * axes.get_ylim()[1])  # room for the legend
         axes.grid(visible=False, axis="x")
         axes.legend(loc="upper left")
         axes.set_title(SCORERS[scorer])

@@ -111,7 +111,7 @@ def _plot(title: str, rows: Sequence[Mapping[str, Any]], likest: float | None) -
             places, values = [place for place, _ in known], [row[name] for _, row in known]
             line = "o" if alone else "-o"
             axes.plot(places, values, line, color=COLOURS[colour], markersize=4.5, linewidth=1.3, clip_on=False)
-        if is_known(likest):
+        if likest is not None and is_known(likest):
             axes.axhline(likest, color=COLOURS["muted"], linewidth=0.9, linestyle="--")
         names = [name_of(row).replace(" ", "\n", 1) if alone else strength_of(row) for row in rows]
         axes.set_xticks(range(len(rows)), names)

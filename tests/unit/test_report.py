@@ -327,6 +327,7 @@ def test_pictures_are_small_and_described(html: str, page: Page) -> None:
     painting, other = "Baroque/artist-0_a-house-by-the-river-in-winter", "Cubism/artist-1_still-life"
     assert alts[:3] == [f"Painting {painting}", f"Radical version of {painting}", f"Painting {other}"]
     assert alts[5] == "Radical version of Cubism/artist-2_still-life"
+    assert "✗ its painting came at rank 2" in Page(html).text
     sizes = [int(value) for tag, name, value in page.attributes if tag == "img" and name in ("width", "height")]
     assert sizes[:6] == [240, 120, 120, 240, 64, 64]
     assert len(html) < 1_000_000
