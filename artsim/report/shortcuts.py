@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from artsim.report import baselines, tiers
 from artsim.report.compare import Block, Cell, by_scorer
 from artsim.report.content import Evaluation, Section
-from artsim.report.svg import COLOURS, plot, rows_down, rows_frame, whisker
+from artsim.report.svg import COLOURS, colour_of, plot, rows_down, rows_frame, whisker
 from artsim.report.words import LEVELS, format_count, format_figure, format_interval, is_known
 
 TITLE = "Shortcuts, shown and closed"
@@ -19,8 +19,13 @@ FRAMINGS = {
     "cropped": ("content alone", "the content, cut free of its bars: how the score is used"),
     "bars-kept": ("bars kept", "the whole square, with the black bars that painting and version share"),
     "bars-swapped": ("bars swapped", "the content inside the bars of another painting"),
-    "noise-bars-cropped": ("noise, cropped", "independent noise in the place of each content, cut free"),
-    "noise-bars-kept": ("noise in bars", "independent noise in the place of each content, inside its true bars"),
+    "noise-bars-cropped": ("noise, cropped", "independent smooth noise in the place of each content, cut free"),
+    "noise-bars-kept": ("noise in bars", "the same noise, inside the true bars"),
+    "grain-bars-cropped": (
+        "grain, cropped",
+        "noise drawn pixel by pixel, cut free: the encoder’s square stretches it by the picture’s proportions, "
+        "of which its look then tells",
+    ),
 }
 CUES = {
     "num_bytes": "bytes of the file",
@@ -34,12 +39,14 @@ def section(evaluation: Evaluation) -> Section | None:
     """Framings, cues of files and held-out approaches; None where none of them was measured."""
     metrics = evaluation.metrics
     found = metrics.get("shortcuts") or {}
-    framings, cues, blocks = found.get("framings") or [], found.get("file_cues") or [], held_out(metrics)
+    cues, blocks = found.get("file_cues") or [], held_out(metrics)
+    framings = found.get("framings") or []
+    framed = {"model": framings, "frozen_centred": found.get("framings_frozen") or []}
     if not (framings or cues or blocks):
         return None
     data = {
-        "framings": [_framing(row) for row in framings],
-        "plot": _plot(framings) if framings else None,
+        "framings": {scorer: [_framing(row) for row in rows] for scorer, rows in framed.items() if rows},
+        "plot": _plot(framed) if framings else None,
         "cues": [_cue(row) for row in cues],
         "blocks": blocks,
         "columns": baselines.columns(metrics),
@@ -75,7 +82,9 @@ def _tables(metrics: Mapping[str, Any]) -> dict[str, tuple[str, list[Block]]]:
 
 
 def _lead(framings: Mapping[str, Mapping[str, Any]]) -> str:
-    noise, kept = framings.get("noise-bars-cropped", {}), framings.get("noise-bars-kept", {})
+    noise, kept, grain = (
+        framings.get(name, {}) for name in ("noise-bars-cropped", "noise-bars-kept", "grain-bars-cropped")
+    )
     if not is_known(noise.get("auc")):
         return "Bars, files and familiar prompts could give a version away; this is how much they do."
     interval = f"95% interval {format_interval(noise['auc_interval'])}"
@@ -85,6 +94,11 @@ def _lead(framings: Mapping[str, Mapping[str, Any]]) -> str:
         else f"something still speaks: AUC {format_figure(noise['auc'])}, {interval}, which does not hold 0.50"
     )
     told = f" Inside its true bars the same noise reaches {format_figure(kept['auc'])}." if kept else ""
+    if grain and not grain["chance"]:
+        told += (
+            f" One limit stays: fine grain, which is stretched with the picture’s proportions, still gives away "
+            f"{format_figure(grain['auc'])}."
+        )
     return f"With every content replaced by noise and cut free of its bars, {closed}.{told}"
 
 
@@ -122,18 +136,21 @@ def _cell(row: Mapping[str, Any], name: str) -> Cell:
     return Cell(format_figure(row.get(name)), format_interval(row.get(f"{name}_interval")))
 
 
-def _plot(rows: Sequence[Mapping[str, Any]]) -> Markup:
-    """AUC of each framing with its interval; noise should lie on the line of chance."""
+def _plot(framed: Mapping[str, Sequence[Mapping[str, Any]]]) -> Markup:
+    """AUC of each framing with its interval, by scorer; noise should lie on the line of chance."""
+    names = [row["framing"] for row in framed["model"]]
 
     def draw(axes: Axes) -> None:
         axes.axvline(0.5, color=COLOURS["muted"], linewidth=0.9, linestyle="--")
-        for place, row in enumerate(rows):
-            if is_known(row.get("auc")):
-                colour = COLOURS["random" if row["framing"].startswith("noise") else "model"]
-                whisker(axes, place, row["auc"], row.get("auc_interval"), colour=colour, size=7)
-        rows_down(axes, [FRAMINGS.get(row["framing"], (row["framing"], ""))[0] for row in rows])
+        for shift, (scorer, rows) in zip((-0.14, 0.14), framed.items(), strict=True):
+            look = {"colour": colour_of(scorer), "size": 7 if scorer == "model" else 5.5}
+            for row in rows:
+                if row["framing"] in names and is_known(row.get("auc")):
+                    place = names.index(row["framing"]) + shift
+                    whisker(axes, place, row["auc"], row.get("auc_interval"), **look)
+        rows_down(axes, [FRAMINGS.get(name, (name, ""))[0] for name in names])
         axes.set_xlim(min(0.4, axes.get_xlim()[0]), 1.01)
         axes.set_xlabel("AUC, version against negative")
         axes.set_title("What the encoder is shown")
 
-    return plot(draw, "AUC by how painting and version are framed; dashed: chance", rows_frame(len(rows), 0.34))
+    return plot(draw, "AUC by how painting and version are framed; dashed: chance", rows_frame(len(names), 0.38))

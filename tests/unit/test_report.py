@@ -216,9 +216,13 @@ def test_held_out_approaches_stand_beside_the_trained_ones(page: Page) -> None:
 
 
 def test_shortcuts_are_shown_with_their_intervals(page: Page) -> None:
-    table = page.tables["table-framings"]
-    noise = ["noise, cropped", "0.503 0.483–0.523", "−0.437 −0.457 to −0.417", "0.503 0.473–0.533", "yes", "600", "21"]
-    assert table[1:5:3] == [["content alone", "0.940 0.920–0.960", "–", "0.940 0.910–0.970", "no", "600", "21"], noise]
+    blocks = page.blocks("table-framings")
+    assert list(blocks) == ["Trained head", "Frozen, mean removed"]
+    lines = blocks["Trained head"]
+    assert lines["content alone"] == ["0.940 0.920–0.960", "–", "0.940 0.910–0.970", "no", "600", "21"]
+    noise = ["0.503 0.483–0.523", "−0.437 −0.457 to −0.417", "0.503 0.473–0.533", "yes", "600", "21"]
+    assert lines["noise, cropped"] == noise
+    assert blocks["Frozen, mean removed"]["noise in bars"][0] == "0.860 0.840–0.880"
     assert page.tables["table-cues"][1:] == [
         ["bytes of the file", "61\u202f240", "58\u202f810", "0.440 0.420–0.460", "0.560", "569", "2"],
         ["JPEG quality", "92", "95", "0.970 0.950–0.990", "0.970", "569", "2"],
@@ -226,6 +230,7 @@ def test_shortcuts_are_shown_with_their_intervals(page: Page) -> None:
         ["phash", "–", "–", "–", "–", "0", "571"],
     ]
     assert "AUC 0.503, 95% interval 0.483–0.523, which holds 0.50" in page.text
+    assert "proportions, still gives away 0.790." in page.text
 
 
 def test_noise_that_speaks_is_said_to() -> None:
