@@ -19,7 +19,7 @@ demo: .venv/.local
 	@echo "$(abspath $(MODEL))"
 
 test: .venv/.cpu
-	@$(MAKE) --no-print-directory -j2 lint unit
+	@$(MAKE) --no-print-directory -j2 unit-a-m unit-n-z lint
 	$(PYTEST) -m "not slow and not soak and not models" --ignore tests/unit
 	$(PYTEST) -m "not slow and not soak and models"
 
@@ -30,6 +30,9 @@ lint: .venv/.cpu
 
 unit: .venv/.cpu
 	$(PYTEST) -m "not slow" tests/unit
+
+unit-%: .venv/.cpu
+	$(PYTEST) -m "not slow" tests/unit/test_[$*]*.py
 
 test-full: .venv/.cpu
 	$(PYTEST) -m "slow and not models"

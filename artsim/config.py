@@ -4,17 +4,80 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from artsim import UserError
 
 Level = Literal["moderate", "radical"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 Configuration = Literal["a70", "b80"]
-Tier = Literal["any", "other_genre", "same_genre", "same_artist", "original"]
+Tier = Literal["any", "other_genre", "same_genre", "same_artist", "nearest", "same_approach", "original"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
+Choice = Literal[
+    "full",
+    "triplet_loss",
+    "no_hard_negatives",
+    "no_group_mask",
+    "one_way",
+    "fixed_temperature",
+    "radical_only",
+    "mean_kept",
+    "random_start",
+    "pooled_head",
+    "thesis",
+]
+CHOICES: tuple[Choice, ...] = get_args(Choice)
+APPROACHES: dict[Level, tuple[str, ...]] = {
+    "moderate": ("palette", "light", "technique", "weather", "details"),
+    "radical": (
+        "historical_transposition",
+        "cultural_reinterpretation",
+        "surreal_deformation",
+        "medium_change",
+        "emotional_reframing",
+        "mythological_reinvention",
+        "technological_aesthetics",
+        "scale_change",
+        "symbolic_transformation",
+        "organic_reimagining",
+        "scientific_visualisation",
+    ),
+}
+"""The approaches of each level, in the order in which they are dealt out (thesis, prompts)."""
 Column = Literal["uri", "id", "genre", "artist", "title", "subset"]
-EmbeddingTable = Literal["embeddings", "generated_embeddings", "caption_embeddings", "generated_caption_embeddings"]
+EmbeddingTable = Literal[
+    "embeddings",
+    "generated_embeddings",
+    "caption_embeddings",
+    "generated_caption_embeddings",
+    "edited_embeddings",
+    "edited_version_embeddings",
+]
+EditedTable = Literal["edited", "edited_versions"]
+STRENGTHS: dict[str, tuple[int, ...]] = {
+    "crop": (90, 75, 50),
+    "jpeg": (90, 60, 30, 10),
+    "blur": (2, 5, 10, 20),
+    "noise": (5, 10, 20, 40),
+    "greyscale": (),
+    "hue": (30, 60, 120, 180),
+    "flip": (),
+    "rotate": (2, 5, 10, 90),
+    "perspective": (5, 10, 20),
+    "frame": (5, 10, 20),
+    "watermark": (20, 40, 60),
+    "screenshot": (80, 60, 40),
+    "collage": (4,),
+    "shuffle": (2, 4, 8),
+    "restyle": (50, 100),
+}
+"""What is done to a picture, and how strongly, the weakest first; stages/edit.py says what the numbers mean."""
+FRAMINGS = ("bars-kept", "bars-swapped", "noise-bars-cropped", "noise-bars-kept", "grain-bars-cropped")
+"""Other ways to show a picture to an encoder than its content alone."""
+EDITS = (
+    *(f"{kind}-{strength}" for kind, strengths in STRENGTHS.items() for strength in strengths),
+    *(kind for kind, strengths in STRENGTHS.items() if not strengths),
+)
 LATENT_PX = 8
 """Side of a latent in px (Podell et al. 2023: SDXL's autoencoder is that of Rombach et al. 2022 with f = 8)."""
 ImagePx = Annotated[int, Field(ge=64, le=4096)]
@@ -106,6 +169,11 @@ class LetterboxConfig(Section):
 
     sizes: tuple[ImagePx, ...] = Field((1024, 768), description="sides of the squares, px")
     jpeg_quality: int = Field(95, ge=1, le=100)
+    dct_scaling: bool = Field(
+        False,
+        description="decode JPEGs at 1/2, 1/4 or 1/8 where that leaves the longer side 1.5 times the largest square: "
+        "2.4 times as fast for scans of 3700-4000 px, content within a PSNR of 53 dB (JPEG 95 alone: 43-47)",
+    )
     workers: Workers = Workers()
 
     @field_validator("sizes")
@@ -210,12 +278,69 @@ class EmbedConfig(Section):
     workers: Workers = Workers()
 
 
+class EditConfig(Section):
+    """What people do to pictures, and other framings of them: how the score bears it is measured on test paintings."""
+
+    table: EditedTable = Field("edited", description="what the job fills: paintings, or their versions (framings only)")
+    edits: tuple[str, ...] = Field(EDITS, description="what is done to a painting and how strongly, as in jpeg-30")
+    framings: tuple[str, ...] = Field(FRAMINGS, description="how paintings and versions are shown with their bars")
+    num_paintings: int = Field(500, ge=0, description="paintings of the test split that are edited, at most")
+    num_framed: int = Field(2000, ge=0, description="paintings of the test split that are framed otherwise, at most")
+    size: ImagePx = Field(448, description="side of the edited square at most, px")
+    jpeg_quality: int = Field(95, ge=1, le=100)
+    workers: Workers = Workers(rows_per_part=256, batch_size=64)
+
+    @field_validator("edits", "framings")
+    @classmethod
+    def _known(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = EDITS if info.field_name == "edits" else FRAMINGS
+        wrong = [name for at, name in enumerate(names) if name not in known or name in names[:at]]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: each only once, and one of {', '.join(known)}")
+        return names
+
+
+class CuesConfig(Section):
+    """What file, frame and colours of a picture tell without a look at what it shows, and may give a pair away."""
+
+    table: Literal["cues", "generated_cues", "edited_cues"] = Field("cues", description="what the job fills")
+    workers: Workers = Workers(rows_per_part=512)
+
+
 class SplitConfig(Section):
-    """Which paintings are trained on, which choose the epoch, and which nobody has seen."""
+    """Which paintings are trained on, which choose the epoch, and which nobody has seen.
+
+    Near-duplicates are never parted. Besides `duplicates`, frozen embeddings can tell them, from min_similarity on.
+    Measured on 287 paintings (41,041 pairs) with 16 pairs of the same, as found / false:
+
+        sha256                               0 / 0
+        phash, at its defaults              16 / 0
+        cosine, mean removed, at  0.6     0.7     0.8     0.9    0.95
+          local descriptors     16 / 5  16 / 1  16 / 0  16 / 0  13 / 0
+          MobileNetV1           16 / 4  15 / 1  12 / 0   8 / 0   5 / 0
+
+    phash alone finds them all, and what is safe differs by encoder and grows with the set: off by default. 0.9 is for
+    scans that are cropped or framed in other ways, once you have looked at what it joins.
+    """
 
     configuration: Configuration = Field("a70", description="a70: 70/15/15, b80: 80/10/10")
-    group: Literal["artist", "painting"] = Field("artist", description="what may not be cut in two")
+    group: Literal["component", "artist", "genre"] = Field(
+        "artist", description="what may not be cut in two; component: what shows the same; genre: held out whole"
+    )
+    seed: int = Field(0, ge=0, description="another seed gives another split, beside the first")
+    min_similarity: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="cosine of frozen embeddings from which two paintings are the same; 0: not looked at",
+    )
     workers: Workers = Workers(rows_per_part=4096, batch_size=4096, num_workers=1)
+
+    @property
+    def name(self) -> str:
+        """Of the tables below `splits/` and `triplets/`: `a70`, `a70-genre`, `a70-3`, `a70-component-2`."""
+        parts = [self.configuration, *([self.group] if self.group != "artist" else [])]
+        return "-".join([*parts, *([str(self.seed)] if self.seed else [])])
 
     @property
     def shares(self) -> dict[str, float]:
@@ -225,10 +350,17 @@ class SplitConfig(Section):
 
 
 class TripletsConfig(Section):
-    """Which negatives an anchor is compared with."""
+    """Which negatives an anchor is compared with, and which approaches of prompts training never sees.
+
+    Held out by default is one approach of each level, which adds what no other of its level does: veils of fog, rain
+    or snow over the picture, and glowing lines in the dark. So nothing like them was learned from a neighbour.
+    """
 
     tiers: tuple[Tier, ...] = Field(TIERS, min_length=1)
-    num_negatives: int = Field(1, ge=1, le=1000, description="draws for each positive and tier")
+    num_negatives: int = Field(4, ge=1, le=100, description="draws for each positive and tier, all different")
+    held_out_approaches: tuple[str, ...] = Field(
+        ("weather", "technological_aesthetics"), description="versions of train and val that are left out"
+    )
     workers: Workers = Workers(rows_per_part=4096, batch_size=4096, num_workers=1)
 
     @field_validator("tiers")
@@ -237,6 +369,17 @@ class TripletsConfig(Section):
         if len(set(tiers)) != len(tiers):
             raise ValueError("each tier only once")
         return tiers
+
+    @field_validator("held_out_approaches")
+    @classmethod
+    def _known(cls, approaches: tuple[str, ...]) -> tuple[str, ...]:
+        known = [name for names in APPROACHES.values() for name in names]
+        if unknown := [name for name in approaches if name not in known]:
+            raise ValueError(f"no approach is called {', '.join(unknown)}: known are {', '.join(known)}")
+        for level, names in APPROACHES.items():
+            if set(names) <= set(approaches):
+                raise ValueError(f"leaves no approach of the level {level} to train with")
+        return approaches
 
 
 class HeadConfig(Section):
@@ -248,9 +391,11 @@ class HeadConfig(Section):
     num_heads: int = Field(8, ge=1, le=64)
     hidden_size: int = Field(1024, ge=8, description="width of the feed-forward layers")
     model_size: int = Field(256, ge=8, description="width of the attention of preset tokens")
+    centred: bool = Field(True, description="take the mean of the training set off (preset tokens)")
+    starts_as_identity: bool = Field(True, description="start as the frozen embedding itself (preset tokens)")
     dropout: float = Field(0.1, ge=0, lt=1)
     temperature: float = Field(0.07, gt=0, description="where the temperature starts")
-    min_temperature: float = Field(0.01, gt=0)
+    min_temperature: float = Field(0.01, gt=0, description="the same as max_temperature: it is not learned")
     max_temperature: float = Field(0.5, gt=0)
 
     @model_validator(mode="after")
@@ -273,8 +418,15 @@ class TrainingConfig(Section):
     name: str = Field(
         "", description="folder below models/; empty: the split's name", pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*)?$"
     )
-    loss: Literal["triplet", "infonce"] = Field("infonce", description="the thesis's, or in-batch both ways")
+    loss: Literal["triplet", "infonce"] = Field("infonce", description="the thesis's, or in-batch contrast")
     tier: Tier = Field("any", description="the negatives of loss=triplet and of validation")
+    hard_share: float = Field(0.5, ge=0, le=1, description="share of a batch's pairs that bring a hard negative along")
+    hard_tiers: tuple[Tier, ...] = Field(
+        ("same_artist", "nearest"), min_length=1, description="where hard negatives are drawn from, if they are there"
+    )
+    mask_groups: bool = Field(True, description="what shows the same painting is not each other's negative in a batch")
+    both_ways: bool = Field(True, description="tell versions from other paintings too, not only the other way round")
+    levels: Literal["both", "moderate", "radical"] = Field("both", description="versions that are trained on")
     caption_weight: float = Field(0.3, ge=0, description="weight of the caption losses with head.caption_fusion")
     lr: float = Field(3e-4, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
@@ -289,6 +441,35 @@ class TrainingConfig(Section):
     num_cpus: float = Field(1.0, gt=0, description="CPU cores of one process")
     use_gpu: bool = False
     max_failures: int = Field(3, ge=0, description="times that a lost worker is replaced")
+
+    @field_validator("hard_tiers")
+    @classmethod
+    def _versions(cls, tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+        if "original" in tiers:
+            raise ValueError("hard negatives are versions, as positives are: original is no tier of versions")
+        return tiers
+
+
+class AblateConfig(Section):
+    """Which choices of the recipe are tried, each by training without it or with another in its place."""
+
+    choices: tuple[Choice, ...] = Field(CHOICES, min_length=1, description="full is what the others are compared with")
+    num_seeds: int = Field(5, ge=1, le=100, description="splits, and trainings, of each choice")
+
+    @field_validator("choices")
+    @classmethod
+    def _with_full(cls, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        return ("full", *(choice for choice in dict.fromkeys(choices) if choice != "full"))
+
+
+class EvaluationConfig(Section):
+    """How a trained head is judged on the test split."""
+
+    num_draws: int = Field(2000, ge=100, le=100_000, description="draws of the bootstrap over artists")
+    num_examples: int = Field(6, ge=1, le=100, description="triplets shown of each kind; of the worst, twice as many")
+    elsewhere: str = Field(
+        "", description="another root with paintings, versions and the same features: does what was learned hold there?"
+    )
 
 
 class PlanConfig(Section):
@@ -313,10 +494,14 @@ class Config(Section):
     generate: GenerateConfig = GenerateConfig()
     pairs: PairsConfig = PairsConfig()
     embed: EmbedConfig = EmbedConfig()
+    cues: CuesConfig = CuesConfig()
     split: SplitConfig = SplitConfig()
     triplets: TripletsConfig = TripletsConfig()
+    edit: EditConfig = EditConfig()
     head: HeadConfig = HeadConfig()
     training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    ablate: AblateConfig = AblateConfig()
     plan: PlanConfig = PlanConfig()
 
     @model_validator(mode="after")
@@ -335,4 +520,4 @@ class Config(Section):
     @property
     def model_name(self) -> str:
         """Folder of the trained model below `models/`."""
-        return self.training.name or self.split.configuration
+        return self.training.name or self.split.name

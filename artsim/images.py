@@ -22,6 +22,9 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "PPM", "AVIF")
 """Pillow's names of what is decoded (MPO opens as JPEG). Left out: what starts programs (EPS) or nests other files."""
 
+MAX_SIDE_PX = 4096
+"""Of a letterboxed square."""
+
 _MAGIC = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"GIF8", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51")
 # What Pillow's plugins raise on bad bytes: far from always an OSError.
 _DECODER_ERRORS = (
@@ -43,6 +46,8 @@ _UPRIGHT = {
 
 Box = tuple[int, int, int, int]
 """Left, top, width, height in px."""
+Extent = tuple[float, float]
+"""Width and height in px."""
 
 
 class DecodeError(Exception):
@@ -78,7 +83,7 @@ def decode_small(data: bytes, max_pixels: int, side: int) -> tuple[Image.Image, 
     with _decode_errors(data):
         image = _open(data, max_pixels)
         width, height = image.size
-        if image.format in ("JPEG", "MPO") and not any(mark in data for mark in _LOSSLESS):
+        if _has_scales(image, data):
             image.draft(None, (side, side))
         image.load()
         orientation = _orientation(image)
@@ -86,16 +91,53 @@ def decode_small(data: bytes, max_pixels: int, side: int) -> tuple[Image.Image, 
         return _upright(_to_rgb(image), orientation), size
 
 
-def letterbox(image: Image.Image, size: int) -> tuple[Image.Image, Box]:
+def open_square(data: bytes | None) -> Image.Image:
+    """A letterboxed square as RGB; raises DecodeError."""
+    return decode(data or b"", MAX_SIDE_PX * MAX_SIDE_PX)
+
+
+def open_content(data: bytes | None, box: Box | np.ndarray) -> Image.Image:
+    """What lies in a square's box; raises DecodeError.
+
+    It is cut out before anything is resized: a resampling filter told of the box alone still reads beyond its edges.
+    """
+    left, top, width, height = (int(value) for value in box)
+    if width < 1 or height < 1:
+        raise DecodeError("empty", f"the box {[left, top, width, height]} holds no pixels")
+    image = open_square(data)
+    if min(left, top) < 0 or left + width > image.width or top + height > image.height:
+        raise DecodeError("corrupt", f"the box {[left, top, width, height]} leaves a picture of {image.size} px")
+    return image.crop((left, top, left + width, top + height))
+
+
+def decode_scaled(data: bytes, max_pixels: int, longest: int) -> tuple[Image.Image, Extent]:
+    """A picture for shrinking, and how far it goes in its own pixels: the last of each row and column may be cut.
+
+    An upright JPEG is decoded at the coarsest scale (1/1, 1/2, 1/4, 1/8) whose longer side still has `longest` px or
+    more; anything else, and small pictures, are as from decode. Raises the same errors.
+    """
+    with _decode_errors(data):
+        image, scaled = _open(data, max_pixels), None
+        times = max(image.size) // longest
+        if times > 1 and _has_scales(image, data) and _orientation(image) == 1:
+            width, height = image.size
+            scaled = image.draft(None, (max(1, width // times), max(1, height // times)))
+        image.load()
+        upright = _upright(_to_rgb(image), _orientation(image))
+        return upright, scaled[1][2:] if scaled else upright.size
+
+
+def letterbox(image: Image.Image, size: int, extent: Extent | None = None) -> tuple[Image.Image, Box]:
     """Fit an RGB picture into a black square of `size` px: LANCZOS, its proportions kept, centred; and where it lies.
 
-    Small pictures are enlarged (thesis, preprocessing). No side gets thinner than 1 px.
+    Small pictures are enlarged (thesis, preprocessing). No side gets thinner than 1 px. `extent`: how far the picture
+    goes, as decode_scaled says.
     """
-    longest = max(image.size)
-    width, height = (max(1, round(size * side / longest)) for side in image.size)
+    sides = extent or image.size
+    width, height = (max(1, round(size * side / max(sides))) for side in sides)
     left, top = (size - width) // 2, (size - height) // 2
     square = Image.new("RGB", (size, size))
-    square.paste(image.resize((width, height), Resampling.LANCZOS), (left, top))
+    square.paste(image.resize((width, height), Resampling.LANCZOS, (0, 0, *sides)), (left, top))
     return square, (left, top, width, height)
 
 
@@ -117,6 +159,11 @@ def decode_jpeg(data: bytes) -> np.ndarray:
     """Pixels (H, W, 3) uint8 RGB of a JPEG that encode_jpeg wrote. For anything else there is decode."""
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
         return np.asarray(image)
+
+
+def _has_scales(image: Image.Image, data: bytes) -> bool:
+    """Whether a picture can be decoded at a fraction of its size."""
+    return image.format in ("JPEG", "MPO") and not any(mark in data for mark in _LOSSLESS)
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:

@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
+Integers = NDArray[np.integer]
+Labels = tuple[Integers, Integers]
+"""A number of each query (Q,), and one of each row of the gallery (G,): those of one number belong together."""
+
+ROUNDING = np.float32(1e-6)
+"""A float32 matrix product gives equal rows similarities that differ by 1e-7 or so: closer ones are ties."""
 
 
 def triplet_accuracy(positive: Floats, negative: Floats) -> float:
@@ -64,49 +70,98 @@ def tpr_at_fpr(positive: Floats, negative: Floats, fpr: float) -> float:
 
 
 def match_ranks(
-    queries: Floats, gallery: Floats, targets: NDArray[np.integer] | None = None, chunk: int = 512
+    queries: Floats,
+    gallery: Floats,
+    targets: Integers | None = None,
+    ignore: Labels | None = None,
+    chunk: int = 256,
 ) -> NDArray[np.int64]:
     """Rank (Q,) of each query's match among the rows of the gallery, from 1; rows as similar as the match go before it.
 
     queries (Q, D) and gallery (G, D) are of length 1; targets (Q,) are the rows of the matches, by default the same
-    row. Holds chunk x G similarities.
+    row. A row of the gallery whose number in `ignore` is the query's is not counted, unless it is the match.
+    Computes in float32, and holds chunk x G similarities.
     """
     targets = np.arange(len(queries)) if targets is None else targets
     if len(queries) == 0 or len(targets) != len(queries) or targets.max() >= len(gallery):
         raise ValueError(f"{len(queries)} queries need as many targets among the {len(gallery)} rows of the gallery")
     ranks = np.empty(len(queries), np.int64)
-    for start in range(0, len(queries), chunk):
-        rows = slice(start, start + chunk)
-        similarity = queries[rows] @ gallery.T
-        matches = np.take_along_axis(similarity, targets[rows, None], axis=1)
-        ranks[rows] = np.count_nonzero(similarity >= matches, axis=1)
+    for rows, similarity, ignored in _chunks(queries, gallery, ignore, chunk):
+        at = np.arange(len(similarity)), targets[rows]
+        matches = similarity[at]
+        similarity[ignored] = -np.inf
+        similarity[at] = matches
+        ranks[rows] = _count_above(similarity, matches)
     return ranks
 
 
-def recall_at_k(ranks: NDArray[np.integer], ks: Sequence[int]) -> dict[int, float]:
+def average_precision(
+    queries: Floats, gallery: Floats, relevant: Labels, ignore: Labels | None = None, chunk: int = 256
+) -> Floats:
+    """Average precision (Q,) of each query's ranking of the gallery; the mean is mAP (Manning et al. 2008, 8.4).
+
+    queries (Q, D) and gallery (G, D) are of length 1. Rows of the gallery whose number in `relevant` is the query's
+    are right, and rows that are as similar as one of them go before it; those whose number in `ignore` is the query's
+    are otherwise neither right nor wrong. Computes in float32, holds chunk x G similarities, and goes through them
+    once for each relevant row of a query: meant for a few. Raises ValueError where a query has none.
+    """
+    found, members = np.empty(len(queries)), _Members(relevant)
+    if lacking := int(np.count_nonzero(members.sizes == 0)):
+        raise ValueError(f"{lacking} of {len(queries)} queries have no relevant row in the gallery")
+    for rows, similarity, ignored in _chunks(queries, gallery, ignore, chunk):
+        right, sizes = members.pairs(rows), members.sizes[rows]
+        scores = np.full((len(similarity), sizes.max()), np.nan, np.float32)
+        scores[np.arange(scores.shape[1]) < sizes[:, None]] = similarity[right]
+        similarity[ignored] = -np.inf
+        similarity[right] = scores[~np.isnan(scores)]
+        precision = [_count_above(scores, score) / np.maximum(_count_above(similarity, score), 1) for score in scores.T]
+        found[rows] = np.sum(precision, axis=0) / sizes
+    return found
+
+
+class _Members:
+    """Which rows of the gallery have the number of each query."""
+
+    def __init__(self, labels: Labels) -> None:
+        of_query, of_gallery = labels
+        self._order = np.argsort(of_gallery, kind="stable")
+        ordered = of_gallery[self._order]
+        self._starts = np.searchsorted(ordered, of_query, side="left")
+        self.sizes = np.searchsorted(ordered, of_query, side="right") - self._starts
+        """of each query, (Q,)"""
+
+    def pairs(self, rows: slice) -> tuple[Integers, Integers]:
+        """Of some queries: the query, counted from the first of them, and a row of the gallery, (n,) each, in order."""
+        sizes = self.sizes[rows]
+        number = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return np.repeat(np.arange(len(sizes)), sizes), self._order[np.repeat(self._starts[rows], sizes) + number]
+
+
+def _chunks(
+    queries: Floats, gallery: Floats, ignore: Labels | None, chunk: int
+) -> Iterator[tuple[slice, Floats, tuple[Integers, Integers]]]:
+    """Some queries, their similarities (chunk, G), float32, and where among these the rows to ignore are."""
+    queries, gallery = np.asarray(queries, np.float32), np.asarray(gallery, np.float32)
+    members = _Members(ignore) if ignore is not None else None
+    nowhere = np.zeros(0, int), np.zeros(0, int)
+    for start in range(0, len(queries), chunk):
+        rows = slice(start, start + chunk)
+        yield rows, queries[rows] @ gallery.T, members.pairs(rows) if members else nowhere
+
+
+def _count_above(similarity: Floats, scores: Floats) -> Integers:
+    """How many of a row of similarities (n, G) are its score (n,) or more, (n,); 0 for NaN."""
+    return np.count_nonzero(similarity >= (scores - ROUNDING)[:, None], axis=1)
+
+
+def recall_at_k(ranks: Integers, ks: Sequence[int]) -> dict[int, float]:
     """Share of the queries whose match_ranks is k or better, for each k; equal embeddings recall nothing."""
     return {k: float(np.mean(ranks <= k)) for k in ks}
 
 
-def mean_reciprocal_rank(ranks: NDArray[np.integer]) -> float:
+def mean_reciprocal_rank(ranks: Integers) -> float:
     """Mean of 1 / match_ranks (Voorhees 1999); with one match for each query also the mean average precision."""
     return float(np.mean(1 / ranks))
-
-
-def bootstrap_intervals(
-    values: Floats, groups: NDArray[np.integer], num_draws: int = 2000
-) -> list[tuple[float, float]]:
-    """95% intervals of the means of values (k, n), each row by itself; groups (n,) are drawn whole, with replacement.
-
-    Rows of one artist are alike, so that they are no independent draws (percentiles of a cluster bootstrap: Davison &
-    Hinkley 1997, section 3.8). The same groups are drawn for all k, and again in each call. One group alone gives an
-    interval without width: it says nothing of others. Holds num_draws x groups counts.
-    """
-    _, member = np.unique(groups, return_inverse=True)
-    sizes, sums = np.bincount(member), np.stack([np.bincount(member, weights=row) for row in values])
-    draws = np.random.default_rng(0).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), num_draws)
-    low, high = np.percentile(sums @ draws.T / (draws @ sizes), (2.5, 97.5), axis=1)
-    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def summary(positive: Floats, negative: Floats) -> dict[str, float]:

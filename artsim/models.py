@@ -18,6 +18,11 @@ from artsim.tables import Table, TableError, differences, fingerprint, open_root
 _HARDWARE = {"name", "num_workers", "num_cpus", "use_gpu", "max_failures"}
 FILES = ("model.safetensors", "config.json")
 """What makes a model, in the order in which it is put in place: a folder with the last has all."""
+THESIS = "-thesis"
+"""What the name of a model ends with that was trained beside another as the thesis did it."""
+CALIBRATION, SUBSCORES = "calibration.json", "subscores.json"
+"""What its similarities mean, and in what way two pictures are alike, which jobs/evaluate.py adds."""
+LEARNED = (CALIBRATION, SUBSCORES)
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,12 @@ def claim(config: Config, overwrite: bool = False) -> Run:
 def _recipe(config: Config) -> dict[str, Any]:
     """All that changes the weights: settings, and the fingerprints and contents of the tables."""
     num_buckets = open_root(config.root)
-    triplets = Table(config.root, f"triplets/{config.split.configuration}", num_buckets)
+    triplets = Table(config.root, f"triplets/{config.split.name}", num_buckets)
     tables = [*(source.table for source in inputs_of(config, num_buckets)), triplets]
     return {
         "head": config.head.model_dump(mode="json"),
         "training": config.training.model_dump(mode="json", exclude=_HARDWARE),
+        "held_out_approaches": sorted(config.triplets.held_out_approaches),
         "seed": config.seed,
         "inputs": {table.name: table.finished()["digest"] for table in tables},
     }
@@ -76,6 +82,14 @@ def _features_made(config: Config) -> dict[str, Any]:
     return {"letterbox": letterbox, "embed": embed[0], "max_pixels": resized["max_pixels"]}
 
 
+def check_same_features(config: Config, other: Config) -> None:
+    """TableError where the features of another root were not made by the same model and settings."""
+    ours, theirs = (_features_made(some)["embed"] for some in (config, other))
+    if fingerprint(ours) != fingerprint(theirs):
+        changes = "; ".join(differences(ours, theirs))
+        raise TableError(f"the embeddings below {other.root} were not made as those below {config.root} ({changes})")
+
+
 def _settings_of(table: Table) -> dict[str, Any]:
     header = table.header()
     assert header is not None, f"{table.name} was read before"
@@ -85,18 +99,24 @@ def _settings_of(table: Table) -> dict[str, Any]:
 
 @contextmanager
 def fetch(folder: str) -> Iterator[Path]:
-    """A model's files as a local folder, wherever it lies; ModelError where it is not a model folder."""
+    """A model's files as a local folder, wherever it lies; ModelError where it is not a model folder.
+
+    What its evaluation learned comes along where there is some.
+    """
     store = Store(folder, "model")
     with tempfile.TemporaryDirectory() as local:
-        for name in FILES:
+        for name in (*FILES, *LEARNED):
             data = store.read(name)
-            if data is None:
+            if data is not None:
+                (Path(local) / name).write_bytes(data)
+            elif name in FILES:
                 raise ModelError(f"{folder}: not a model folder, it has no {name}")
-            (Path(local) / name).write_bytes(data)
         yield Path(local)
 
 
 def publish(local: Path, folder: str) -> None:
-    """Put a model's files in place, config.json last."""
+    """Put a model's files in place, config.json last; of one that was there before it goes first."""
+    Store(folder).delete([FILES[-1]])
+    Store(folder).delete(LEARNED)
     for name in FILES:
         Store(folder).write(name, (local / name).read_bytes())

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from artsim import training as loop
+from artsim.batches import Features, Pairs
 from artsim.cache import load_bucket
 from artsim.config import Config
 from artsim.resume import Input, Work
@@ -93,13 +94,14 @@ def head_rates(config: Config, inputs: Sequence[Input], device: str) -> HeadRate
     """Train a head of the settings' size for some steps of full batches, whose pictures come again and again."""
     torch.set_num_threads(max(1, int(config.training.num_cpus)))
     _, (pooled, tokens, captions) = load_bucket(inputs, 0)
-    features = loop.Features([pooled], *([column] if column is not None else None for column in (tokens, captions)))
+    features = Features([pooled], *([column] if column is not None else None for column in (tokens, captions)))
     head = build_head(config.head, *features.sizes)
     head.set_statistics(loop.statistics(features, np.arange(len(features))))
     state = loop.start_training(head.to(device), config.training)
     numbers = np.arange(NUM_STEPS * config.training.batch_size)
     anchor, positive, negative = ((numbers + shift) % len(features) for shift in range(3))
-    pairs = loop.Pairs(anchor, positive, negative, group=numbers)
+    hard = numbers[:, None] + 3
+    pairs = Pairs(anchor, positive, negative, group=numbers, hard=hard % len(features), hard_group=hard)
     train = _seconds(lambda: loop.train_epoch(state, features, pairs, config.training, config.seed))
     embed = _seconds(lambda: loop.embed_rows(state.head.cpu(), features, anchor))
     num_bytes = sum(value.numel() * value.element_size() for value in head.parameters())

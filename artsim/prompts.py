@@ -6,26 +6,11 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from artsim.config import Level
+from artsim.config import APPROACHES, Level
 from artsim.schemas import row_seed
 
-APPROACHES: dict[Level, tuple[str, ...]] = {
-    "moderate": ("palette", "light", "technique", "weather", "details"),
-    "radical": (
-        "historical_transposition",
-        "cultural_reinterpretation",
-        "surreal_deformation",
-        "medium_change",
-        "emotional_reframing",
-        "mythological_reinvention",
-        "technological_aesthetics",
-        "scale_change",
-        "symbolic_transformation",
-        "organic_reimagining",
-        "scientific_visualisation",
-    ),
-}
-"""The approaches of each level, in the order in which they are dealt out (thesis, prompts)."""
+GIVEN = "given"
+"""In the place of an approach where a version existed already: it is not known."""
 
 
 def approach_of(seed: int, row_id: str, level: Level, variant: int) -> str:

@@ -23,12 +23,12 @@ SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("table", "id", "level")),
         ("variant", pa.int32()),
-        *((name, pa.string()) for name in ("reason", "message")),
+        *((name, pa.string()) for name in ("edit", "reason", "message")),
         ("attempts", pa.int32()),
         ("stage", pa.string()),
     ]
 )
-"""What is told of a row; level and variant are null in tables of paintings."""
+"""What is told of a row; level and variant are null in tables of paintings, edit in tables without edits."""
 FORMATS = (".csv", ".parquet")
 
 
@@ -140,6 +140,7 @@ def counts_lines(counts: dict[str, dict[str, int]]) -> list[str]:
 def row_line(row: dict[str, Any]) -> str:
     """One row of SCHEMA on one line, whatever its message holds."""
     version = "" if row["level"] is None else f" {row['level']} {row['variant']}"
+    version += f" {row['edit']}" if row["edit"] else ""
     tries = f"{row['attempts']} attempt{'s' if row['attempts'] != 1 else ''}"
     message = " ".join((row["message"] or "").split())
     return f"{row['table']}  {row['id']}{version}  {row['reason']}: {message} ({row['stage']}, {tries})"

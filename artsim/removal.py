@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from artsim import UserError
 from artsim.lease import hold
 from artsim.resume import Input, digest_of, publish
-from artsim.schemas import bucket_of, digest64, key_strings, mix_hashes, row_hashes
+from artsim.schemas import WHOLE, bucket_of, digest64, key_strings, mix_hashes, row_hashes
 from artsim.store import Store
 from artsim.tables import QUARANTINE, Parts, Table, open_root, sweep, table_names
 from artsim.tombstones import TOMBSTONES, read_book, removed
@@ -185,7 +185,7 @@ class _Takedown:
 
     def _salt(self, table: Table, manifest: dict[str, Any] | None, inputs: list[Input]) -> int | None:
         """What the input_hash of rows must begin with from now on, where they depend on all rows of other tables."""
-        if manifest is None or not table.name.startswith(("duplicates", "splits/", "triplets/")) or not inputs:
+        if manifest is None or table.name.split("/")[0] not in WHOLE or not inputs:
             return None
         current = [source.table.manifest() for source in inputs]
         if any(

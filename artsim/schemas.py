@@ -30,9 +30,17 @@ REASONS = {
 """Why a row may be in quarantine. A stage puts `reason: message` in the column `error`."""
 
 VERSION_KEY = ("id", "level", "variant")
+WHOLE = ("duplicates", "splits", "triplets", "edited", "edited_versions")
+"""Kinds of tables each of whose rows depends on all rows of the tables that it is made from."""
 _VERSION = [("id", pa.string()), ("level", pa.string()), ("variant", pa.int32())]
+_EDITED = [("id", pa.string()), ("edit", pa.string())]
 _BOX = pa.list_(pa.int32(), 4)
-_FEATURES = [("pooled", pa.list_(pa.float32())), ("tokens", pa.list_(pa.list_(pa.float16())))]
+_NUMBERS = pa.list_(pa.float32())
+_FEATURES = [("pooled", _NUMBERS), ("early", _NUMBERS), ("tokens", pa.list_(pa.list_(pa.float16())))]
+_CUES = [
+    *(("num_bytes", pa.int64()), ("jpeg_quality", pa.int32()), ("aspect", pa.float32())),
+    *(("histogram", _NUMBERS), ("phash", pa.string())),
+]
 _HASHES = [("input_hash", pa.uint64()), ("row_hash", pa.uint64())]
 
 _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
@@ -57,7 +65,14 @@ _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
     "generated_embeddings": [*_VERSION, *_FEATURES],
     "caption_embeddings": [("id", pa.string()), _FEATURES[0]],
     "generated_caption_embeddings": [*_VERSION, _FEATURES[0]],
-    "splits": [("id", pa.string()), ("group", pa.string()), ("split", pa.string())],
+    "cues": [("id", pa.string()), *_CUES],
+    "generated_cues": [*_VERSION, *_CUES],
+    "edited_cues": [*_EDITED, *_CUES],
+    "edited": [*_EDITED, ("image", pa.binary()), ("box", _BOX)],
+    "edited_versions": [*_VERSION, _EDITED[1], ("image", pa.binary()), ("box", _BOX)],
+    "edited_embeddings": [*_EDITED, *_FEATURES],
+    "edited_version_embeddings": [*_VERSION, _EDITED[1], *_FEATURES],
+    "splits": [(name, pa.string()) for name in ("id", "group", "split", "component")],
     "triplets": [
         *_VERSION,
         ("tier", pa.string()),
@@ -67,9 +82,14 @@ _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
         ("negative_variant", pa.int32()),
         ("split", pa.string()),
         ("component", pa.string()),
+        ("approach", pa.string()),
     ],
 }
-_KEYS = {"triplets": (*VERSION_KEY, "tier", "draw")}
+_KEYS = {
+    "triplets": (*VERSION_KEY, "tier", "draw"),
+    **dict.fromkeys(("edited", "edited_embeddings", "edited_cues"), ("id", "edit")),
+    **dict.fromkeys(("edited_versions", "edited_version_embeddings"), (*VERSION_KEY, "edit")),
+}
 
 
 def key_of(table: str) -> tuple[str, ...]:
@@ -142,17 +162,27 @@ def row_hashes(table: pa.Table) -> np.ndarray:
 
 def _column_hashes(column: pa.ChunkedArray) -> np.ndarray:
     kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+    if pa.types.is_binary(kind):
+        return np.array([_digest_of_file(value) for value in column], np.uint64)
+    if pa.types.is_string(kind):
         values: list[bytes | None] = column.cast(pa.binary()).to_pylist()
         return np.array([0 if value is None else digest64(value) for value in values], np.uint64)
     if pa.types.is_integer(kind):
         return pc.fill_null(column.cast(pa.int64()), np.iinfo(np.int64).min).to_numpy().view(np.uint64)
+    if pa.types.is_floating(kind):  # as one array, or a missing value would make the others beside it Python's floats
+        column = pc.fill_null(column, pa.scalar(np.nan, kind))
     rows = to_array(column)
     if rows.dtype == object:
         return np.array(
             [0 if row is None else digest64(np.ascontiguousarray(row).tobytes()) for row in rows], np.uint64
         )
     return np.array([digest64(np.ascontiguousarray(row).tobytes()) for row in rows], np.uint64)
+
+
+def _digest_of_file(value: pa.BinaryScalar) -> int:
+    """A 64-bit hash of the bytes of a picture, where they lie: CPUs have instructions for SHA-256."""
+    data = value.as_buffer()
+    return 0 if data is None else int.from_bytes(hashlib.sha256(data).digest()[:8], "big")
 
 
 def to_batch(table: pa.Table) -> Batch:

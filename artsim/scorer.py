@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from artsim import UserError
+from artsim.calibration import Calibration
 from artsim.config import EmbedConfig, LetterboxConfig
-from artsim.models import fetch
+from artsim.models import CALIBRATION, fetch
 from artsim.schemas import Batch
 from artsim.siamese import Head, ModelError, load_model
 from artsim.stages import embed_image_stage
@@ -23,8 +26,10 @@ class PictureError(UserError, ValueError):
 class Scorer:
     """A trained head behind the features that it was trained on."""
 
-    def __init__(self, head: Head, info: dict[str, Any]) -> None:
+    def __init__(self, head: Head, info: dict[str, Any], calibration: Calibration | None = None) -> None:
         self._head = head
+        self.calibration = calibration
+        """What the similarities mean; None where the model was not evaluated, or before that was measured."""
         self._letterbox = Letterbox(LetterboxConfig(**info["letterbox"]), info["max_pixels"])
         embed = EmbedConfig(**info["embed"])
         self._embed = embed_image_stage(embed)(embed)
@@ -37,10 +42,11 @@ class Scorer:
         """The scorer of a model folder, local or a URL; ModelError where it is broken."""
         with fetch(model) as folder:
             head, info = load_model(folder)
+            calibration = _load_calibration(folder, model)
         if head.config.caption_fusion:
             raise ModelError(f"{model}: was trained with caption_fusion; two pictures alone cannot be compared with it")
         try:
-            return cls(head, info)
+            return cls(head, info, calibration)
         except (KeyError, ValueError) as error:
             raise ModelError(f"{model}: config.json does not say how features were made ({error})") from error
 
@@ -60,6 +66,14 @@ class Scorer:
         tokens = torch.from_numpy(features["tokens"]) if self._head.sizes.token_size else None
         with torch.no_grad():
             return self._head(torch.from_numpy(features["pooled"]), tokens).numpy()
+
+
+def _load_calibration(folder: Path, model: str) -> Calibration | None:
+    path = folder / CALIBRATION
+    try:
+        return Calibration.from_json(json.loads(path.read_bytes())) if path.exists() else None
+    except ValueError as error:
+        raise ModelError(f"{model}: {CALIBRATION} is broken ({error}): run jobs/evaluate.py --overwrite") from error
 
 
 def _raise_first(names: tuple[str, ...], batch: Batch) -> None:

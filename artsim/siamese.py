@@ -115,7 +115,8 @@ class TokensHead(Head):
     """Attention over patch tokens that starts as the identity of the frozen embedding.
 
     output = normalize(centred + W f(centred, tokens)), centred = normalize(pooled - mean of the training set), and W
-    starts at zero: training can only add to what the frozen encoder knows. A query made from `centred` reads the
+    starts at zero: training can only add to what the frozen encoder knows. (Without config.centred the mean stays in,
+    without config.starts_as_identity W starts at random.) A query made from `centred` reads the
     tokens in `num_layers` rounds of cross-attention (a TransformerDecoder: the work grows with N, not N squared).
     Tokens know their place on the grid of the squashed content, hence nothing of the picture's proportions.
     """
@@ -142,15 +143,17 @@ class TokensHead(Head):
         )
         self.decoder = nn.TransformerDecoder(layer, config.num_layers, nn.LayerNorm(size))
         self.residual = _mlp(pooled_size + size, config.hidden_size, pooled_size, config.dropout)
-        for weights in self.residual[-1].parameters():
-            nn.init.zeros_(weights)
+        if config.starts_as_identity:
+            for weights in self.residual[-1].parameters():
+                nn.init.zeros_(weights)
 
     @torch.no_grad()
     def set_statistics(self, statistics: Statistics) -> None:
         """Keep what is taken off the features. A channel that never changed in training is left out for good."""
         if statistics.token_mean is None or statistics.token_std is None:
             raise ModelError("head.preset = tokens needs the statistics of the tokens too")
-        self.pooled_mean.copy_(statistics.pooled_mean)
+        if self.config.centred:
+            self.pooled_mean.copy_(statistics.pooled_mean)
         self.token_mean.copy_(statistics.token_mean)
         std = statistics.token_std
         self.token_scale.copy_(torch.where(std > _SMALLEST_STD, 1 / std, torch.zeros_like(std)))
@@ -160,11 +163,18 @@ class TokensHead(Head):
         if tokens is None:
             raise ModelError("head.preset = tokens needs the tokens of each picture")
         centred = F.normalize(pooled.float() - self.pooled_mean, dim=-1)
-        memory = self.memory((tokens.float() - self.token_mean) * self.token_scale) + self.positions
+        memory = self._remember(tokens) + self.positions
         start = self.norm(centred)
         seen = self.decoder(self.query(start)[:, None], memory)[:, 0]
         residual = self.residual(torch.cat([start, seen], dim=-1))
         return F.normalize(centred + residual.float(), dim=-1)
+
+    def _remember(self, tokens: Tensor) -> Tensor:
+        """self.memory of the standardised tokens (B, N, T) -> (B, N, M), without a standardised copy of all of them."""
+        weight = self.memory.weight * self.token_scale
+        # In full precision: bfloat16 would drown the channels whose mean is far above their deviation.
+        with torch.autocast(tokens.device.type, enabled=False):
+            return F.linear(tokens.float(), weight, self.memory.bias - weight @ self.token_mean)
 
 
 def build_head(config: HeadConfig, pooled_size: int, token_size: int | None, num_tokens: int | None) -> Head:
@@ -194,17 +204,22 @@ def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, temperature
     return F.softplus(((anchor * negative).sum(-1) - (anchor * positive).sum(-1)) / temperature).mean()
 
 
-def info_nce(anchor: Tensor, positive: Tensor, temperature: Tensor, groups: Tensor | None = None) -> Tensor:
-    """In-batch contrast of (B, D) embeddings, anchor to positive and back (van den Oord et al. 2018; CLIP).
+def info_nce(
+    anchor: Tensor, candidates: Tensor, temperature: Tensor, groups: Tensor | None = None, both_ways: bool = True
+) -> Tensor:
+    """In-batch contrast of embeddings, anchor to positive and, both ways, back (van den Oord et al. 2018; CLIP).
 
-    Rows that share a value of groups (B,) int64 show the same painting and are not each other's negatives.
+    anchor (B, D); candidates (B + h, D): the positives, and then h hard negatives, which every anchor is told from too.
+    What shares a value of groups (B + h,) int64 shows the same painting, and is not each other's negative.
     """
-    similarity = anchor @ positive.T / temperature
+    num_pairs = len(anchor)
+    similarity = anchor @ candidates.T / temperature
     if groups is not None:
-        same = groups[:, None] == groups[None, :]
+        same = groups[:num_pairs, None] == groups[None, :]
         similarity = similarity.masked_fill(same.fill_diagonal_(False), -torch.inf)
-    target = torch.arange(len(anchor), device=anchor.device)
-    return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target)) / 2
+    target = torch.arange(num_pairs, device=anchor.device)
+    forth = F.cross_entropy(similarity, target)
+    return (forth + F.cross_entropy(similarity[:, :num_pairs].T, target)) / 2 if both_ways else forth
 
 
 class _AllGather(torch.autograd.Function):
@@ -230,10 +245,10 @@ def gather_rows(share: Tensor, num_rows: int) -> Tensor:
     """The joint batch (num_rows, ...) of which each rank holds its share, as np.array_split cuts it, in rank order.
 
     Gradients flow back such that their mean over ranks, as DistributedDataParallel takes it, is the gradient of the
-    loss of the joint batch. In one process the batch is the share.
+    loss of the joint batch. In one process the batch is the share. A share may be empty.
     """
     _, world_size = rank_and_size()
-    if world_size == 1:
+    if world_size == 1 or num_rows == 0:
         return share
     sizes = [len(part) for part in np.array_split(np.empty(num_rows), world_size)]
     return _AllGather.apply(share, sizes)

@@ -104,7 +104,7 @@ class Worker:
     def _apply(self, rows: pa.Table) -> pa.Table:
         if "error" not in rows.column_names:
             rows = rows.append_column("error", pa.nulls(len(rows), pa.string()))
-        sound, lost = rows.filter(pc.is_null(rows["error"])), rows.filter(pc.is_valid(rows["error"]))
+        sound, lost = _by_error(rows)
         batches = [to_batch(lost)] if len(lost) else []
         if len(sound):
             batches.append(self._stage(to_batch(sound)))
@@ -129,7 +129,7 @@ def give_up(step: Step, work: Work, rows: Sequence[tuple[pa.Table, str]]) -> lis
 
 def write_rows(table: Table, step: Step, rows: pa.Table) -> list[str]:
     """Put rows in place, those with an error in quarantine; returns the outcome of each, in any order."""
-    sound, lost = rows.filter(pc.is_null(rows["error"])), rows.filter(pc.is_valid(rows["error"]))
+    sound, lost = _by_error(rows)
     outcomes = [DONE] * len(sound)
     if len(sound):
         sound = sound.drop_columns(["error", "attempts"])
@@ -145,6 +145,13 @@ def write_rows(table: Table, step: Step, rows: pa.Table) -> list[str]:
         table.write_quarantine(lost.select(quarantine_schema(table.name).names))
         outcomes += [reason for reason, _, _ in errors]
     return outcomes
+
+
+def _by_error(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The rows without an error and those with one; where there is none, nothing is copied."""
+    if rows["error"].null_count == len(rows):
+        return rows, rows.slice(0, 0)
+    return rows.filter(pc.is_null(rows["error"])), rows.filter(pc.is_valid(rows["error"]))
 
 
 def _schema(step: Step) -> pa.Schema:

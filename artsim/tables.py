@@ -83,7 +83,9 @@ class Table:
         """The manifest of a table that others read; raises TableError where it is not finished."""
         manifest = self.manifest()
         if manifest is None:
-            script = {"resized": "resize", "generated": "generate"}.get(self.name, "run")
+            script = {"resized": "resize", "generated": "generate", "edited": "edit", "edited_versions": "edit"}.get(
+                self.name, "run"
+            )
             raise TableError(f"table {self.name} below {self.root} is not finished: run jobs/{script}.py first")
         return manifest
 
@@ -143,11 +145,16 @@ class Table:
         return names
 
     def by_bucket(self, rows: pa.Table) -> Iterable[tuple[int, pa.Table]]:
-        """Rows of any buckets: each bucket that has some, and its rows, sorted by key."""
+        """Rows of any buckets: each bucket that has some, and its rows, sorted by key. Rows in order are not copied."""
         buckets = np.array([bucket_of(row_id, self.num_buckets) for row_id in rows["id"].to_pylist()], np.int64)
+        by_key = [(name, "ascending") for name in self.key]
+        order = pc.sort_indices(rows.select(list(self.key)), by_key).to_numpy().astype(np.int64)
         for bucket in np.unique(buckets):
-            chunk = rows.filter(pa.array(buckets == bucket))
-            yield int(bucket), chunk.sort_by([(name, "ascending") for name in self.key])
+            at = order[buckets[order] == bucket]
+            if (np.diff(at) == 1).all():
+                yield int(bucket), rows.slice(at[0], len(at))
+            else:
+                yield int(bucket), rows.filter(pa.array(buckets == bucket)).sort_by(by_key)
 
     def read_quarantine(self, names: Sequence[str]) -> pa.Table:
         """All that some quarantine files say."""
@@ -268,7 +275,9 @@ def sample_quarantine(table: Table, num_rows: int = 5) -> list[dict[str, Any]]:
 
 ORDER = (
     *("artworks", "duplicates", "resized", "captions", "prompts", "generated", "generated_captions", "embeddings"),
-    *("generated_embeddings", "caption_embeddings", "generated_caption_embeddings", "splits", "triplets"),
+    *("generated_embeddings", "caption_embeddings", "generated_caption_embeddings", "cues", "generated_cues"),
+    *("splits", "triplets"),
+    *("edited", "edited_versions", "edited_embeddings", "edited_version_embeddings", "edited_cues"),
 )
 """Tables in the order in which a row walks through them."""
 

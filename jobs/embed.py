@@ -20,6 +20,8 @@ def step_of(config: Config) -> pipeline.Step:
         "generated_embeddings": {"generated": {"image": "image", "box": "box"}},
         "caption_embeddings": {"captions": {"caption": "caption"}},
         "generated_caption_embeddings": {"generated_captions": {"caption": "caption"}},
+        "edited_embeddings": {"edited": {"image": "image", "box": "box"}},
+        "edited_version_embeddings": {"edited_versions": {"image": "image", "box": "box"}},
     }
     return pipeline.Step(
         table=table,

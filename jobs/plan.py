@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from typing import Any
 
 import ray
@@ -20,11 +21,12 @@ from artsim.cache import inputs_of
 from artsim.checkpoints import has_text_tower
 from artsim.command import Command, parse_command
 from artsim.config import Config, Workers
+from artsim.edited import num_edits
 from artsim.planning import COPIES_OF_WEIGHTS, HEADER, HeadRates, Plan, duration, head_rates, size, stage_rate
 from artsim.sources import count_paintings
 from artsim.step import Step
 from artsim.store import Store
-from jobs import caption, duplicates, embed, generate, ingest, prompt, resize, split, train, triplets
+from jobs import caption, cue, duplicates, edit, embed, generate, ingest, prompt, resize, split, train, triplets
 
 Make = tuple[Callable[[Config], Step], str, str]
 """What makes a step, its section of the settings, and the table if the section has a choice."""
@@ -37,6 +39,8 @@ STEPS: tuple[Make, ...] = (
     (caption.step_of, "caption", "generated_captions"),
     (embed.step_of, "embed", "embeddings"),
     (embed.step_of, "embed", "generated_embeddings"),
+    (cue.step_of, "cues", "cues"),
+    (cue.step_of, "cues", "generated_cues"),
 )
 OF_CAPTIONS: tuple[Make, ...] = (
     (embed.step_of, "embed", "caption_embeddings"),
@@ -47,7 +51,17 @@ OF_WHOLE_TABLES: tuple[Make, ...] = (
     (split.step_of, "split", ""),
     (triplets.step_of, "triplets", ""),
 )
+OF_EDITS: tuple[Make, ...] = (
+    # A sample may have no test painting.
+    (partial(edit.step_of, among=("train", "val", "test")), "edit", "edited"),
+    (partial(edit.step_of, among=("train", "val", "test")), "edit", "edited_versions"),
+    (embed.step_of, "embed", "edited_embeddings"),
+    (embed.step_of, "embed", "edited_version_embeddings"),
+    (cue.step_of, "cues", "edited_cues"),
+)
 """Steps that cannot be told before the tables that they read are there."""
+NUM_EDITED = 2
+"""Paintings of the sample that are edited and framed: each has some fifty rows."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -57,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     steps = STEPS + (OF_CAPTIONS if has_text_tower(config.embed.model) else ())
     needed = [(step.table, step.workers) for step in (_step(config, *each) for each in steps)]
     needed += [("duplicates", config.duplicates.workers), ("splits", config.split.workers)]
-    needed += [("triplets", config.triplets.workers)]
+    needed += [("triplets", config.triplets.workers), ("edited", config.edit.workers)]
     shortages = [pipeline.shortage(table, workers) for table, workers in needed]
     if short := [message for message in (*shortages, train.shortage(config)) if message]:
         raise UserError("\n".join(short))
@@ -69,6 +83,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         for each in steps + OF_WHOLE_TABLES:
             plans.append(_plan(_step(sample.config, *each), sample, scale))
             print(plans[-1], flush=True)
+        for each in OF_EDITS:
+            step = _step(sample.config, *each)
+            if growth := _growth(config, sample.config, step.table, num_paintings):
+                plans.append(_plan(step, sample, growth))
+                print(plans[-1], flush=True)
         for plan in _training(sample.config, {plan.table: plan.rows for plan in plans}):
             plans.append(plan)
             print(plan, flush=True)
@@ -89,6 +108,9 @@ def _sample(config: Config, given: list[str]) -> Iterator[Command]:
     root = f"{config.root}/_plan-{uuid.uuid4().hex[:8]}"
     limit = min(config.source.limit or config.plan.num_paintings, config.plan.num_paintings)
     settings = [*given, f"root={root}", f"source.limit={limit}", "num_buckets=1", "max_failure_rate=1"]
+    settings += [
+        f"edit.{name}={min(NUM_EDITED, getattr(config.edit, name))}" for name in ("num_paintings", "num_framed")
+    ]
     try:
         with redirect_stdout(io.StringIO()):
             ingest.main(settings)
@@ -110,6 +132,17 @@ def _plan(step: Step, sample: Command, scale: float) -> Plan:
         num_gpus=step.workers.num_gpus,
         gigabytes=work.table.store.num_bytes() * scale / 1e9,
     )
+
+
+def _growth(config: Config, sample: Config, table: str, num_paintings: int) -> float:
+    """How many times the sample's rows a table of edited pictures has; 0 if it has none.
+
+    Of the sample some paintings of any split are edited, of all at most so many as the settings say, of the test split.
+    """
+    name = "edited_versions" if "version" in table else "edited"
+    of_sample, of_all = (each.edit.model_copy(update={"table": name}) for each in (sample, config))
+    rows = num_edits(of_all, round(num_paintings * config.split.shares["test"]))
+    return rows / max(1, num_edits(of_sample, sample.source.limit))
 
 
 def _measured(measure: Callable[..., Any], num_cpus: float, num_gpus: float, *arguments: Any) -> Any:

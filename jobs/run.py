@@ -5,12 +5,30 @@ python jobs/run.py --config jobs/local.yaml source.uri=/path/to/wikiart root=run
 
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
-from artsim import pipeline
+from artsim import models, pipeline
+from artsim.ablation import SETTINGS
 from artsim.checkpoints import has_text_tower, pin
 from artsim.command import parse_command
 from artsim.config import Config, ModelConfig, Section
-from jobs import caption, duplicates, embed, evaluate, generate, ingest, pairs, prompt, resize, split, train, triplets
+from artsim.tables import Table, open_root
+from jobs import (
+    caption,
+    cue,
+    duplicates,
+    edit,
+    embed,
+    evaluate,
+    generate,
+    ingest,
+    pairs,
+    prompt,
+    resize,
+    split,
+    train,
+    triplets,
+)
 
 STEPS = (
     (ingest, ()),
@@ -25,8 +43,15 @@ STEPS = (
     (embed, ("embed.table=generated_embeddings",)),
     (embed, ("embed.table=caption_embeddings",)),
     (embed, ("embed.table=generated_caption_embeddings",)),
+    (cue, ("cues.table=cues",)),
+    (cue, ("cues.table=generated_cues",)),
     (split, ()),
     (triplets, ()),
+    (edit, ("edit.table=edited",)),
+    (edit, ("edit.table=edited_versions",)),
+    (embed, ("embed.table=edited_embeddings",)),
+    (embed, ("embed.table=edited_version_embeddings",)),
+    (cue, ("cues.table=edited_cues",)),
     (train, ()),
     (evaluate, ()),
 )
@@ -37,9 +62,32 @@ WITHOUT_CAPTIONS = tuple(step for step in STEPS if "caption_embeddings" not in "
 def _revisions(config: Config) -> list[str]:
     """A setting for each model that pins it now: a branch that moves meanwhile does not matter to this run."""
     sections = [(name, section) for name, section in config if isinstance(section, Section)]
-    models = [(f"{name}.{field}", value) for name, section in sections for field, value in section]
-    models = [(path, value) for path, value in models if isinstance(value, ModelConfig) and value.id]
-    return [f"{path}.revision={pin(value).revision}" for path, value in models]
+    found = [(f"{name}.{field}", value) for name, section in sections for field, value in section]
+    found = [(path, value) for path, value in found if isinstance(value, ModelConfig) and value.id]
+    return [f"{path}.revision={pin(value).revision}" for path, value in found]
+
+
+def _as_thesis(config: Config) -> list[str]:
+    """The settings of a model that is trained beside, with the thesis's head and loss: the figure to beat."""
+    changed = [
+        (f"{section}.{name}", value) for section, some in SETTINGS["thesis"].items() for name, value in some.items()
+    ]
+    genres = set(Table(config.root, "artworks", open_root(config.root)).read_all(("genre",))["genre"].to_pylist())
+    tier = [] if len(genres - {None, ""}) > 1 else ["training.tier=any"]  # of one genre there is no other
+    name = f"training.name={config.model_name}{models.THESIS}"
+    return [name, *(f"{path}={value}" for path, value in changed), *tier]
+
+
+def _may_edit(config: Config, job: ModuleType) -> bool:
+    """Whether the root holds edited pictures of no other split: there is room for those of one."""
+    header = Table(config.root, "edited", open_root(config.root)).header()
+    if header is None or f"splits/{config.split.name}" in header["recipe"]["inputs"]:
+        return True
+    if job is edit:
+        print(
+            f"{config.root} holds edited pictures of another split: none are made for {config.split.name}", flush=True
+        )
+    return False
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -49,8 +97,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     left_out = {prompt, generate} if config.pairs.uri else {pairs}
     pinned = _revisions(config)
     for job, settings in STEPS if has_text_tower(config.embed.model) else WITHOUT_CAPTIONS:
-        if job not in left_out:
-            job.main([*given, *pinned, *settings])
+        if job in left_out or ("edited" in "".join(settings) and not _may_edit(config, job)):
+            continue
+        job.main([*given, *pinned, *settings])
+        if job is train:
+            train.main([*given, *pinned, *_as_thesis(config)])
     print(f"{config.root}/models/{config.model_name}/report.html\n{config.root}/models/{config.model_name}", flush=True)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import ray
 
 import artsim
 from artsim.config import Workers
+
+T = TypeVar("T")
 
 LOCAL_OBJECT_STORE_BYTES = 1_500_000_000
 
@@ -34,9 +38,18 @@ def connect() -> None:
         include_dashboard=False,
         object_store_memory=LOCAL_OBJECT_STORE_BYTES,
         logging_level=logging.WARNING,
-        # By default a worker that idles for a second is ended, and each write would wait for a new process.
-        _system_config={"idle_worker_killing_time_threshold_ms": 600_000},
+        # By default a worker that idles for a second is ended, and each write would wait for a new process. Metrics
+        # are for the dashboard, which is not there.
+        _system_config={"idle_worker_killing_time_threshold_ms": 600_000, "enable_metrics_collection": False},
     )
+
+
+def by_bucket(function: Callable[..., T], num_buckets: int, *arguments: object) -> list[T]:
+    """function(*arguments, bucket) of each bucket in its order, a task each; the arguments are sent once."""
+    task: Any = ray.remote(num_cpus=1)(function)
+    shared = [ray.put(argument) for argument in arguments]
+    found: list[T] = ray.get([task.remote(*shared, bucket) for bucket in range(num_buckets)])
+    return found
 
 
 def num_workers(workers: Workers) -> int:

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-import ray
-from ray.data import ActorPoolStrategy
+import ray  # loads ray.data where that is used, and not in the workers that only plan and settle
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.annotations import RayDeprecationWarning
 
@@ -95,13 +94,14 @@ def _stream(step: Step, work: Work, missing: Missing, tolerate: bool) -> Iterato
     workers, chunks = step.workers, missing.chunks
     # Ray 2.60 deprecates this argument, but has no other way yet to end the retries of a row that kills.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning, module=__name__)
+    # from_arrow would ask for each block's facts in a task, whose workers would all have to load Ray Data.
     blocks = [pa.Table.from_pylist([piece._asdict() for piece in chunk]) for chunk in chunks]
-    done = ray.data.from_arrow(blocks).map_batches(
+    done = ray.data.from_blocks(blocks).map_batches(
         type(step.stage.__name__, (_Worker,), {}),  # so that Ray's progress bars and dashboard name the stage
         fn_constructor_args=(step, work, missing._replace(chunks=[])),
         batch_size=None,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(
+        compute=ray.data.ActorPoolStrategy(
             size=min(num_workers(workers), len(chunks)),
             max_concurrent_calls_per_actor=CALLS_PER_WORKER,
             enable_true_multi_threading=True,

@@ -14,8 +14,9 @@ from transformers import AutoTokenizer, Blip2ForConditionalGeneration
 
 from artsim.checkpoints import CheckpointError, fetch
 from artsim.config import CaptionConfig
+from artsim.images import open_content
 from artsim.schemas import Batch
-from artsim.stages.vision import DEVICE, MicroBatches, Preprocessor, dtype_of, loading, open_content
+from artsim.stages.vision import DEVICE, MicroBatches, Preprocessor, dtype_of, loading
 
 
 class CaptionWithModel:

@@ -17,6 +17,8 @@ SQUARE_PX = 224
 GRID = 7
 NUM_ORIENTATIONS = 8
 NUM_HUES = 12
+CELLS = 14
+_MIRRORED = -np.arange(NUM_ORIENTATIONS) % NUM_ORIENTATIONS
 _LAB_MIDDLE, _LAB_RANGE, _LAB_SPREAD = np.array([[50, 0, 0], [40, 30, 30], [20, 10, 10]], np.float32)
 
 # Share of each block in the squared length of `pooled`, and the length below which a block is faint and counts less
@@ -41,14 +43,17 @@ class EmbedImage:
     The box is squashed to 224 x 224 px whatever its shape, so that proportions cannot give a pair away.
 
     Reads  image (B,) JPEG bytes of a square; box (B, 4) int32, left, top, width, height of the content in px.
-    Adds   pooled (B, 512) float32 of length 1 or less, made for cosine similarity; with config.tokens also
+    Adds   pooled (B, 512) float32 of length 1 or less, made for cosine similarity; early (B, 76) float32, mean, then
+           standard deviation, of 38 numbers over 14 x 14 cells: how the picture is made and not what is where, equal
+           to those of its mirror image (Huang and Belongie 2017 take an early layer's); with config.tokens also
            tokens (B, 49, 80) float16, a row-major 7 x 7 grid of patches of 32 px, values of the order of 1;
            error (B,) None or `corrupt: ...`, `truncated: ...`, `empty: ...`; the features of such a row are zeros.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     determinism: ClassVar[str] = "exact"
     pooled_size: ClassVar[int] = 512
+    early_size: ClassVar[int] = 2 * 38
     num_tokens: ClassVar[int] = GRID * GRID
     token_size: ClassVar[int] = 80
 
@@ -59,6 +64,7 @@ class EmbedImage:
     def __call__(self, batch: Batch) -> Batch:
         num_rows = len(batch["image"])
         pooled = np.zeros((num_rows, self.pooled_size), np.float32)
+        early = np.zeros((num_rows, self.early_size), np.float32)
         tokens = np.zeros((num_rows, self.num_tokens, self.token_size), np.float16)
         error = np.full(num_rows, None, object)
         for row, (data, box) in enumerate(zip(batch["image"], batch["box"], strict=True)):
@@ -68,10 +74,10 @@ class EmbedImage:
                 error[row] = str(exception)
                 continue
             maps = _measure(square)
-            pooled[row] = _pool(maps)
+            pooled[row], early[row] = _pool(maps), _manner(maps)
             if self.config.tokens:
                 tokens[row] = _patches(maps)
-        features = {"pooled": pooled, "tokens": tokens} if self.config.tokens else {"pooled": pooled}
+        features = {"pooled": pooled, "early": early} | ({"tokens": tokens} if self.config.tokens else {})
         return batch | features | {"error": error}
 
 
@@ -225,6 +231,25 @@ def _patches(maps: _Maps) -> np.ndarray:
         np.stack([detail - detail.mean() for detail in details], -1),  # 4: busier or calmer than the picture is
     ]
     return np.concatenate(columns, -1).reshape(GRID * GRID, -1)
+
+
+def _manner(maps: _Maps) -> np.ndarray:
+    """Mean and deviation (76,) over cells of colour, contrast, and the gradients' share of each orientation and scale.
+
+    Orientations that are each other's mirror image count as one: 8 become 5.
+    """
+    lab, details = _cells(maps.lab, CELLS), [np.log(_cells(band, CELLS) + np.float32(0.5)) for band in maps.bands]
+    spread = np.sqrt(np.maximum(_cells(maps.lab * maps.lab, CELLS) - lab * lab, 0))
+    gradients = [_cells(gradient, CELLS) for gradient in maps.gradients]
+    columns = [
+        lab,  # 3
+        spread,  # 3
+        np.stack([*details, np.log(_cells(maps.edges, CELLS) + np.float32(0.5)), _cells(maps.chroma, CELLS)], -1),  # 5
+        np.sqrt(_cells(maps.hues, CELLS)),  # 12
+        *((gradient + gradient[..., _MIRRORED])[..., : NUM_ORIENTATIONS // 2 + 1] for gradient in gradients),  # 15
+    ]
+    numbers = np.concatenate(columns, -1).reshape(CELLS * CELLS, -1)
+    return np.concatenate([numbers.mean(0), numbers.std(0)])
 
 
 def _cells(values: np.ndarray, grid: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Pictures and captions -> frozen features of any Hugging Face vision model and, where it has one, its text tower.
 
-Shapes: B rows, N patches, D width of the pooled features, T width of a patch's features, H height, W width.
+Shapes: B rows, N patches, D width of the pooled features, T width of a patch's features, E channels of the early layer,
+H height, W width.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from artsim.checkpoints import CheckpointError, fetch, has_text_tower
 from artsim.config import EmbedConfig, ModelConfig
-from artsim.images import DecodeError
+from artsim.images import DecodeError, open_content, open_square
 from artsim.schemas import Batch
-from artsim.stages.vision import DEVICE, MicroBatches, Preprocessor, dtype_of, loading, open_content, open_square
+from artsim.stages.vision import DEVICE, MicroBatches, Preprocessor, dtype_of, loading
 
 _NO_NUMBERS = "invalid_output: the model's features hold values that are no numbers"
 
@@ -31,51 +32,67 @@ class EmbedImageWithModel:
     Reads  image (B,) JPEG bytes of a square; box (B, 4) int32, left, top, width, height of the content in px.
     Adds   pooled (B, D) float32: the features shared with the text tower, else the pooler's, else the class token or
            the mean of the patches;
+           early (B, 2E) float32: mean, then standard deviation, of each channel of an early layer over the patches;
            with config.tokens also tokens (B, N, T) float16, a row-major square grid of patches: the last hidden state
            without class token and registers;
            error (B,) None or `corrupt: ...`, `truncated: ...`, `empty: ...`; the features of such a row are zeros.
     Raises CheckpointError where the weights cannot be had or are not all there.
+
+    The early layer ends the first quarter of the network: the 3rd of 12 blocks of CLIP B/32 (E = 768), and of
+    MobileNetV1's 26 convolutions the 6th (E = 128, 56 x 56 px). Mean and deviation of its channels say how a picture
+    is made and not what is where (Huang and Belongie 2017, section 3; Gatys et al. 2016 take all second moments).
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     determinism: ClassVar[str] = "sampled"
 
     def __init__(self, config: EmbedConfig) -> None:
         self.config = config
         self.model, self._has_pooler = _load(config.model, unused="text_model")
+        self._early = torch.zeros(0)
+        _early_layer(self.model, config.model.id).register_forward_hook(self._keep)
         with loading(config.model):
             self._preprocessor = Preprocessor(fetch(config.model, weights=()))
         self._batches = MicroBatches(config.workers)
         self.side = self._preprocessor.side
-        pooled, tokens, _ = self.encode([np.zeros((self.side, self.side, 3), np.uint8)])
+        pooled, early, tokens, _ = self.encode([np.zeros((self.side, self.side, 3), np.uint8)])
         self.pooled_size, self.num_tokens, self.token_size = pooled.shape[1], tokens.shape[1], tokens.shape[2]
+        self.early_size = early.shape[1]
 
     def __call__(self, batch: Batch) -> Batch:
         num_rows = len(batch["image"])
         pooled = np.zeros((num_rows, self.pooled_size), np.float32)
+        early = np.zeros((num_rows, self.early_size), np.float32)
         tokens = np.zeros((num_rows, self.num_tokens, self.token_size), np.float16)
         error = np.full(num_rows, None, object)
         pictures = self._batches.prepare(self._look, (batch["image"], batch["box"]), error)
-        for rows, (vectors, patches, finite) in self._batches.run(pictures, self.encode):
+        for rows, (vectors, statistics, patches, finite) in self._batches.run(pictures, self.encode):
             error[rows] = [None if sound else _NO_NUMBERS for sound in finite]
             pooled[rows] = np.where(finite[:, None], vectors, 0)
+            early[rows] = np.where(finite[:, None], statistics, 0)
             if self.config.tokens:
                 tokens[rows] = np.where(finite[:, None, None], patches, 0)
-        features = {"pooled": pooled, "tokens": tokens} if self.config.tokens else {"pooled": pooled}
+        features = {"pooled": pooled, "early": early} | ({"tokens": tokens} if self.config.tokens else {})
         return batch | features | {"error": error}
 
     @torch.inference_mode()
-    def encode(self, pictures: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """pooled (B, D) float32, tokens (B, N, T) float16 and whether all are numbers (B,), on the device.
+    def encode(self, pictures: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """pooled (B, D) and early (B, 2E) float32, tokens (B, N, T) float16, and whether all are numbers (B,).
 
-        Pictures are (H, W, 3) uint8 of the encoder's size.
+        On the device. Pictures are (H, W, 3) uint8 of the encoder's size.
         """
         pixels = self._preprocessor.tensor(pictures, self.model.dtype)
         answer = getattr(self.model, "get_image_features", self.model)(pixel_values=pixels)
         pooled, tokens = _features(answer.last_hidden_state, answer.pooler_output if self._has_pooler else None)
         pooled, tokens = pooled.float(), tokens.float()
-        finite = pooled.isfinite().all(1) & tokens.isfinite().flatten(1).all(1)
-        return pooled, tokens.clamp(-65504, 65504).half(), finite  # the range of float16
+        early, self._early = self._early, torch.zeros(0)
+        finite = pooled.isfinite().all(1) & early.isfinite().all(1) & tokens.isfinite().flatten(1).all(1)
+        return pooled, early, tokens.clamp(-65504, 65504).half(), finite  # the range of float16
+
+    def _keep(self, layer: torch.nn.Module, inputs: Any, output: Any) -> None:
+        """Of the early layer's answer only the statistics are kept: it may be many times the size of the tokens."""
+        patches = _patches(output[0] if isinstance(output, tuple) else output).float()
+        self._early = torch.cat([patches.mean(1), patches.std(1, correction=0)], 1)
 
     def _look(self, data: bytes | None, box: np.ndarray) -> np.ndarray:
         if self.config.preprocessing == "model":
@@ -153,12 +170,30 @@ def _load(model: ModelConfig, unused: str) -> tuple[Any, bool]:
 
 def _features(hidden: torch.Tensor, pooled: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     """pooled (B, D) and tokens (B, N, T) of a last hidden state, (B, T, H, W) or (B, tokens, T)."""
-    if hidden.ndim == 4:
-        hidden = hidden.flatten(2).transpose(1, 2)
-    num_patches = isqrt(hidden.shape[1]) ** 2  # class token and registers lie before the square of patches
+    tokens = _patches(hidden)
     if pooled is None:
-        pooled = hidden[:, 0] if num_patches < hidden.shape[1] else hidden.mean(1)
-    return pooled.flatten(1), hidden[:, -num_patches:]
+        pooled = hidden[:, 0] if hidden.ndim == 3 and tokens.shape[1] < hidden.shape[1] else tokens.mean(1)
+    return pooled.flatten(1), tokens
+
+
+def _patches(hidden: torch.Tensor) -> torch.Tensor:
+    """The patches (B, N, T) alone of a hidden state, (B, T, H, W) or (B, tokens, T)."""
+    if hidden.ndim == 4:
+        return hidden.flatten(2).transpose(1, 2)
+    return hidden[:, -(isqrt(hidden.shape[1]) ** 2) :]  # class token and registers lie before the square of patches
+
+
+def _early_layer(model: torch.nn.Module, name: str) -> torch.nn.Module:
+    """The layer that ends the first quarter of a network: of its outermost list of layers, or the longest of those."""
+    lists = [(path.count("."), -len(part), part) for path, part in model.named_modules() if _is_list(part)]
+    if not lists:
+        raise CheckpointError(f"{name}: a {type(model).__name__} has no list of layers to take early features from")
+    layers = min(lists, key=lambda found: found[:2])[2]
+    return layers[max(0, len(layers) // 4 - 1)]
+
+
+def _is_list(part: torch.nn.Module) -> bool:
+    return isinstance(part, torch.nn.ModuleList) and len(part) > 0
 
 
 def _text(caption: str | None) -> str:

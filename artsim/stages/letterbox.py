@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
+from PIL.Image import Image
 
 from artsim import images
 from artsim.config import LetterboxConfig
-from artsim.images import DecodeError
+from artsim.images import DecodeError, Extent
 from artsim.schemas import Batch
+
+DCT_MARGIN = 1.5
+"""How many times the largest square's side a scaled painting must measure: the PSNR of content is 40 dB or more then.
+
+With 1.1 it went down to 32 dB (287 paintings, squares of 512 px).
+"""
 
 
 class Letterbox:
@@ -19,7 +27,8 @@ class Letterbox:
     Adds   for each of config.sizes: image_1024 (B,) JPEG bytes, None where the row failed; box_1024 (B, 4) int32,
            left, top, width, height of the content in px. And error (B,) str or None.
 
-    Every size is made from the decoded original, not from a larger square: those are the thesis's pixels.
+    Every size is made from the decoded original, not from a larger square: those are the thesis's pixels. With
+    config.dct_scaling it is made from a JPEG decoded at half its size or less, where that leaves LANCZOS enough.
     """
 
     version: ClassVar[int] = 1
@@ -36,11 +45,17 @@ class Letterbox:
         added["error"] = np.full(num_rows, None, object)
         for row, data in enumerate(batch["image"]):
             try:
-                image = images.decode(data, self.max_pixels)
+                image, extent = self._decode(data)
             except DecodeError as error:
                 added["error"][row] = str(error)
                 continue
             for size in sizes:
-                square, added[f"box_{size}"][row] = images.letterbox(image, size)
+                square, added[f"box_{size}"][row] = images.letterbox(image, size, extent)
                 added[f"image_{size}"][row] = images.encode_jpeg(square, self.config.jpeg_quality)
         return batch | added
+
+    def _decode(self, data: bytes) -> tuple[Image, Extent]:
+        if self.config.dct_scaling:
+            return images.decode_scaled(data, self.max_pixels, math.ceil(DCT_MARGIN * max(self.config.sizes)))
+        image = images.decode(data, self.max_pixels)
+        return image, image.size

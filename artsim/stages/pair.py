@@ -9,6 +9,7 @@ import numpy as np
 from artsim import images
 from artsim.config import GenerateConfig
 from artsim.images import DecodeError
+from artsim.prompts import GIVEN
 from artsim.schemas import Batch
 
 
@@ -24,7 +25,7 @@ class TakePrompt:
 
     def __call__(self, batch: Batch) -> Batch:
         prompts = [prompt or "" for prompt in batch["prompt"]]
-        return batch | {"prompt": np.array(prompts, object), "approach": np.full(len(prompts), "given", object)}
+        return batch | {"prompt": np.array(prompts, object), "approach": np.full(len(prompts), GIVEN, object)}
 
 
 class TakeVersion:

@@ -22,14 +22,13 @@ from transformers.utils.logging import disable_progress_bar
 
 from artsim.checkpoints import CheckpointError
 from artsim.config import ModelConfig, Workers
-from artsim.images import DecodeError, decode
+from artsim.images import DecodeError
 from artsim.stages import EngineError
 
 disable_progress_bar()  # of loading weights from a disk, once for every worker
 
 T = TypeVar("T")
 
-MAX_SIDE_PX = 4096
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -48,25 +47,6 @@ def loading(model: ModelConfig) -> Iterator[None]:
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(f"{model.id} cannot be loaded: {reason}") from error
-
-
-def open_square(data: bytes | None) -> Image.Image:
-    """A letterboxed square as RGB; raises DecodeError."""
-    return decode(data or b"", MAX_SIDE_PX * MAX_SIDE_PX)
-
-
-def open_content(data: bytes | None, box: np.ndarray) -> Image.Image:
-    """What lies in a square's box; raises DecodeError.
-
-    It is cut out before anything is resized: a resampling filter told of the box alone still reads beyond its edges.
-    """
-    left, top, width, height = (int(value) for value in box)
-    if width < 1 or height < 1:
-        raise DecodeError("empty", f"the box {[left, top, width, height]} holds no pixels")
-    image = open_square(data)
-    if min(left, top) < 0 or left + width > image.width or top + height > image.height:
-        raise DecodeError("corrupt", f"the box {[left, top, width, height]} leaves a picture of {image.size} px")
-    return image.crop((left, top, left + width, top + height))
 
 
 class Preprocessor:

@@ -16,6 +16,7 @@ SMALL = (
     "embed.size=256",
     "letterbox.workers.rows_per_part=4",
     "generate.workers.rows_per_part=4",
+    "edit.num_paintings=3",
     "training.num_epochs=4",
     "head.model_size=32",
     "head.hidden_size=64",

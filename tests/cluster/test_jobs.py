@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from artsim.config import EDITS, FRAMINGS
+from artsim.evaluation.scorers import SCORERS
 from artsim.tables import status
 from tests.cluster.programs import NUM_PAINTINGS, artsim, contents, job, run
 
@@ -23,9 +25,13 @@ def test_run_makes_every_table_a_model_and_a_report(whole: tuple[Path, str]) -> 
     n = NUM_PAINTINGS
     assert counts.pop("artworks") == (n, n + 1)
     assert tables["artworks"]["quarantined"] == {"not_an_image": 1}
-    assert counts.pop("triplets/a70") == (10 * n, 10 * n)
-    originals = {"duplicates", "resized", "captions", "embeddings", "caption_embeddings", "splits/a70"}
+    assert counts.pop("triplets/a70") == (56 * n, 56 * n)  # two levels, seven tiers, four draws
+    edited = {name: counts.pop(name) for name in list(counts) if name.startswith("edited")}
+    assert len(edited) == 5
+    assert all(done == expected > 0 for done, expected in edited.values())
+    originals = {"duplicates", "resized", "captions", "embeddings", "caption_embeddings", "cues", "splits/a70"}
     versions = {"prompts", "generated", "generated_captions", "generated_embeddings", "generated_caption_embeddings"}
+    versions |= {"generated_cues"}
     assert counts == dict.fromkeys(originals, (n, n)) | dict.fromkeys(versions, (2 * n, 2 * n))
     report, model = output.splitlines()[-2:]
     assert "<html" in Path(report).read_text()
@@ -37,13 +43,18 @@ def test_run_makes_every_table_a_model_and_a_report(whole: tuple[Path, str]) -> 
 def test_the_metrics_compare_the_head_with_the_frozen_features_on_the_same_rows(whole: tuple[Path, str]) -> None:
     metrics = json.loads((whole[0] / "models/a70/metrics.json").read_text())
     by_rows: dict[tuple[str, str, str], set[tuple[str, int]]] = {}
-    for row in metrics["rows"]:
-        by_rows.setdefault((row["split"], row["level"], row["tier"]), set()).add((row["scorer"], row["n"]))
-    assert by_rows
+    for row in metrics["rows"] + [row | {"tier": "search"} for row in metrics["retrieval"]]:
+        key = row["level"], row["tier"], row["approaches"]
+        by_rows.setdefault(key, set()).add((row["scorer"], row["n"]))
+    assert {"any", "nearest", "original", "search"} <= {tier for _, tier, _ in by_rows}
     for found in by_rows.values():
-        assert {scorer for scorer, _ in found} == {"model", "frozen", "frozen_centred"}
+        assert {scorer for scorer, _ in found} == set(SCORERS)  # the thesis's head was trained beside
         assert len({n for _, n in found}) == 1
     assert "test paintings of" in metrics["verdict"]
+    assert {row["framing"] for row in metrics["shortcuts"]["framings"]} == {"cropped", *FRAMINGS}
+    assert {row["edit"] for row in metrics["robustness"]["edits"]} == set(EDITS)
+    assert metrics["subscores"]["matrix"]
+    assert metrics["calibration"]["num_positive"]
 
 
 def test_a_second_run_finds_nothing_to_do(whole: tuple[Path, str], paintings: Path) -> None:
@@ -179,7 +190,7 @@ def test_a_plan_counts_what_a_run_would_make_and_leaves_nothing(paintings: Path,
     assert rows["artworks"] == rows["duplicates"] == rows["resized"] == rows["caption_embeddings"] == "20"
     assert rows["splits/a70"] == "20"
     assert rows["generated"] == rows["prompts"] == rows["generated_embeddings"] == "40"
-    assert rows["triplets/a70"] == "200"
+    assert rows["triplets/a70"] == "1120"
     assert rows["models/a70"] == str(4 * 28)  # four epochs on 70% of the versions
     assert rows["models/a70/report.html"] == "18"
     assert "20 paintings: " in output

@@ -22,8 +22,11 @@ from transformers import (
     Dinov2Model,
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
     ViTConfig,
     ViTForImageClassification,
+    ViTModel,
 )
 
 from artsim import checkpoints
@@ -141,9 +144,11 @@ def square_of(data: bytes) -> Image.Image:
 
 
 def test_tokens_are_a_row_major_grid(clip: Path) -> None:
-    """The tower's first layer is all that mixes patches; with it out, only the patch that changed may differ."""
+    """Attention is all that mixes patches; with its answer at nought, only the patch that changed may differ."""
     stage = EmbedImageWithModel(config(clip))
-    stage.model.vision_model.encoder.layers = torch.nn.ModuleList()
+    for layer in stage.model.vision_model.encoder.layers:
+        for value in layer.self_attn.out_proj.parameters():
+            value.data.zero_()
     plain, marked = np.zeros((2, 64, 64, 3), np.uint8)
     marked[16:32, 48:64] = 255  # second row, fourth column
     tokens = stage(batch_of(*((Image.fromarray(picture), (0, 0, 64, 64)) for picture in (plain, marked))))["tokens"]
@@ -344,6 +349,55 @@ def test_class_token_and_registers_are_no_patches(
     out = stage(batch)
     np.testing.assert_allclose(out["tokens"], answer.last_hidden_state[:, num_before:].numpy(), **TOKENS)
     np.testing.assert_allclose(out["pooled"], answer.pooler_output.numpy(), **POOLED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [(Dinov2WithRegistersModel, Dinov2WithRegistersConfig), (ViTModel, ViTConfig)]
+)
+def test_early_numbers_are_of_the_first_quarter(clip: Path, tmp_path: Path, kind: Any, settings: Any) -> None:
+    """The second of eight layers, by transformers' own list of hidden states, without class token and registers."""
+    model = kind(settings(**VIT | {"num_hidden_layers": 8})).eval()
+    model.save_pretrained(tmp_path)
+    shutil.copy(clip / "preprocessor_config.json", tmp_path)
+    stage, batch = (
+        EmbedImageWithModel(config(tmp_path)),
+        batch_of(*((square(scene(seed), BOX), BOX) for seed in (1, 2))),
+    )
+    with torch.no_grad():
+        hidden = model(torch.from_numpy(pixels_of(stage, batch)), output_hidden_states=True).hidden_states
+    patches = hidden[2][:, -16:].numpy()
+    assert (len(hidden), patches.shape) == (9, (2, 16, 32))
+    early = stage(batch)["early"]
+    np.testing.assert_allclose(early, np.concatenate([patches.mean(1), patches.std(1)], 1), **POOLED)
+    assert np.abs(early[0] - early[1]).max() > 1e-3
+
+
+def test_early_numbers_of_clip_and_of_siglip(clip: Path, tmp_path: Path) -> None:
+    tower = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64}
+    siglip = SiglipVisionModel(SiglipVisionConfig(**tower, image_size=64, patch_size=16)).eval()
+    siglip.save_pretrained(tmp_path)
+    shutil.copy(clip / "preprocessor_config.json", tmp_path)
+    batch = batch_of((square(scene(2), BOX), BOX))
+    ours, theirs = EmbedImageWithModel(config(clip)), EmbedImageWithModel(config(tmp_path))
+    seen = pixels_seen(ours, batch), pixels_of(theirs, batch)
+    for stage, model, pixels in zip((ours, theirs), (ours.model.vision_model, siglip), seen, strict=True):
+        with torch.no_grad():
+            patches = model(torch.from_numpy(pixels), output_hidden_states=True).hidden_states[1][:, -16:].numpy()
+        expected = np.concatenate([patches.mean(1), patches.std(1)], 1)
+        np.testing.assert_allclose(stage(batch)["early"], expected, **POOLED)
+
+
+def test_early_numbers_of_mobilenet(clip: Path) -> None:
+    stage = EmbedImageWithModel(config(shared("models/mobilenet_v1_1.0_224"), tokens=False))
+    batch = batch_of((square(scene(5), BOX), BOX))
+    with torch.no_grad():
+        hidden = stage.model(torch.from_numpy(pixels_of(stage, batch)), output_hidden_states=True).hidden_states[5]
+    assert hidden.shape == (1, 128, 56, 56)
+    expected = np.concatenate([hidden.mean((2, 3)).numpy(), hidden.flatten(2).std(2, correction=0).numpy()], 1)
+    out = stage(batch)
+    np.testing.assert_allclose(out["early"], expected, rtol=0, atol=1e-4)
+    assert out["early"].shape == (1, stage.early_size)
+    assert "tokens" not in out
 
 
 def test_a_checkpoint_that_lacks_weights_is_refused(clip: Path, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pyarrow as pa
 from PIL import Image
 
 from artsim.config import PromptConfig, TripletsConfig
+from artsim.edited import expand_edits
 from artsim.resume import Expand, Input, Work, publish, replace
-from artsim.schemas import digest64, row_hashes, schema_of
+from artsim.schemas import WHOLE, digest64, row_hashes, schema_of
 from artsim.stages.prompt import expand as expand_versions
 from artsim.tables import Table, claim, create_root, fingerprint
 from artsim.triplets import expand_tiers
@@ -19,7 +20,7 @@ NUM_BUCKETS = 3
 SIZE = 64
 IDS = tuple(f"Genre {number % 3}/ärtist-{number % 5}_title {number:02d}" for number in range(14))
 NO_MODEL = {"id": "", "revision": "main", "dtype": "auto"}
-TIERS = TripletsConfig(tiers=("any", "original"))
+TIERS = TripletsConfig(tiers=("any", "original"), num_negatives=1)
 
 READS: dict[str, tuple[str, ...]] = {
     "artworks": ("_listing",),
@@ -33,8 +34,15 @@ READS: dict[str, tuple[str, ...]] = {
     "generated_embeddings": ("generated",),
     "caption_embeddings": ("captions",),
     "generated_caption_embeddings": ("generated_captions",),
+    "cues": ("resized",),
+    "generated_cues": ("generated",),
     "splits/a70": ("artworks", "duplicates"),
-    "triplets/a70": ("generated", "splits/a70", "artworks", "duplicates"),
+    "triplets/a70": ("generated", "prompts", "splits/a70", "artworks"),
+    "edited": ("resized", "splits/a70"),
+    "edited_versions": ("generated", "splits/a70", "resized"),
+    "edited_embeddings": ("edited",),
+    "edited_version_embeddings": ("edited_versions",),
+    "edited_cues": ("edited",),
 }
 """What each table reads, as the jobs do."""
 STAGES = {"captions": "Caption", "prompts": "WritePrompt", "generated": "Generate", "generated_captions": "Caption"}
@@ -46,6 +54,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 EXPAND: dict[str, Expand] = {
     "prompts": partial(expand_versions, config=PromptConfig(), seed=0),
     "triplets/a70": partial(expand_tiers, config=TIERS),
+    "edited": lambda ids: expand_edits(ids, dict.fromkeys(ids, ("jpeg-30", "bars-kept"))),
+    "edited_versions": lambda ids: expand_edits(ids, dict.fromkeys(ids, ("bars-kept",))),
 }
 
 
@@ -82,7 +92,7 @@ def work_of(root: str, name: str, stage: str | None = None, settings: dict[str, 
     }
     table = Table(root, name, NUM_BUCKETS)
     claim(table, recipe, {})
-    whole = name.startswith(("duplicates", "splits", "triplets"))
+    whole = name.split("/")[0] in WHOLE
     salt = digest64(fingerprint(recipe), *(source.digest for source in inputs if whole))
     return Work(table, inputs, EXPAND.get(name), salt)
 
@@ -112,7 +122,7 @@ def write(table: Table, rows: list[dict[str, Any]]) -> None:
 
 def contents(name: str, row: dict[str, Any]) -> dict[str, Any]:
     """What a stage would add to a row."""
-    key = "/".join(str(row[column]) for column in ("id", "level", "variant") if column in row)
+    key = "/".join(str(row[column]) for column in ("id", "level", "variant", "edit") if column in row)
     number = digest64(name, key)
     made: dict[str, Any] = {
         field.name: f"{field.name} of {key}" for field in schema_of(name, (SIZE,)) if field.type == "string"
@@ -120,6 +130,7 @@ def contents(name: str, row: dict[str, Any]) -> dict[str, Any]:
     made |= {"width": 64, "height": 48, "num_tokens": 5, "seed": number >> 1, "row_hash": 0}
     made |= {"distance": None, "num_in_component": 1}
     made |= {"box": [0, 8, SIZE, 48], f"box_{SIZE}": [0, 8, SIZE, 48], "pooled": [0.5, 1.0], "tokens": [[0.5], [1.0]]}
+    made |= {"early": [0.5, 0.25], "num_bytes": 900, "jpeg_quality": 95, "aspect": 1.5, "histogram": [0.6, 0.8]}
     made |= {"image": jpeg(number), f"image_{SIZE}": jpeg(number)}
     if name == "artworks":
         made |= {"uri": f"/source/{row['id']}.jpg", "subset": None} | parts(row["id"])

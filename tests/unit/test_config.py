@@ -86,7 +86,7 @@ def test_values_have_the_types_of_their_settings() -> None:
 def test_every_mistake_is_told_with_setting_value_advice_and_origin(tmp_path: Path) -> None:
     file = written(tmp_path, "seed: many\nletterbox: {size: 5, jpeg_quality: 101}\nleterbox: {}\nnum_buckets: 0\n")
     told = mistakes(
-        file, "embed.tokens=perhaps", "generate.workers.bath_size=1", "split.group=genre", "nonsense", "x=1"
+        file, "embed.tokens=perhaps", "generate.workers.bath_size=1", "split.group=painter", "nonsense", "x=1"
     )
     expected = [
         ("nonsense:", "section.key=value", ""),
@@ -97,7 +97,7 @@ def test_every_mistake_is_told_with_setting_value_advice_and_origin(tmp_path: Pa
         ("num_buckets = 0:", "greater than or equal to 1", f"({file})"),
         ("embed.tokens = perhaps:", "boolean", "(command line)"),
         ("generate.workers.bath_size = 1:", "did you mean batch_size?", "(command line)"),
-        ("split.group = genre:", "'artist' or 'painting'", "(command line)"),
+        ("split.group = painter:", "'component', 'artist' or 'genre'", "(command line)"),
         ("x = 1:", "known are root, num_buckets, seed", "(command line)"),
     ]
     for start, advice, origin in expected:
@@ -181,6 +181,20 @@ def test_shares_of_a_split_sum_to_one() -> None:
     shares: dict[str, Any] = {name: SplitConfig(configuration=name).shares for name in ("a70", "b80")}
     assert shares["a70"] == {"train": 0.70, "val": 0.15, "test": 0.15}
     assert shares["b80"] == {"train": 0.80, "val": 0.10, "test": 0.10}
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("[fog, palette]", "no approach is called fog: known are palette, light, technique"),
+        ("[light, palette, technique, details, weather]", "leaves no approach of the level moderate to train with"),
+    ],
+)
+def test_held_out_approaches_are_known_and_leave_some(setting: str, told: str) -> None:
+    (line,) = mistakes(None, f"triplets.held_out_approaches={setting}")
+    assert line.startswith("triplets.held_out_approaches = ")
+    assert told in line
+    assert load_config(None, ["triplets.held_out_approaches=[]"]).triplets.held_out_approaches == ()
 
 
 def test_a_command_takes_options_and_settings_in_any_order(tmp_path: Path) -> None:

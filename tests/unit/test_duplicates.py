@@ -10,8 +10,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from artsim.config import DuplicatesConfig
-from artsim.duplicates import FindDuplicates, join, near_components
+from artsim.config import DuplicatesConfig, EmbedConfig, LetterboxConfig
+from artsim.duplicates import FindDuplicates, join, join_similar, near_components
+from artsim.stages.embed import EmbedImage
+from artsim.stages.letterbox import Letterbox
 from artsim.stages.measure import Measure
 from tests.conftest import shared
 
@@ -209,3 +211,39 @@ def test_the_labelled_pairs_of_real_paintings_are_found_and_nothing_else() -> No
     assert len(same) == 16
     assert pairs_found() == same
     assert len(pairs_found(max_distance=4)) == 12
+
+
+def test_similar_rows_join_their_components_as_by_all_pairs() -> None:
+    rng = np.random.default_rng(0)
+    vectors = (5 + rng.normal(size=(1300, 3))).astype(np.float32)
+    components = np.array([f"{number - number % 2:04d}" for number in range(1300)], object)
+    centred = vectors.astype(np.float64) - vectors.mean(0, dtype=np.float64)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    expected = {name: name for name in components}
+
+    def first(name: str) -> str:
+        return name if expected[name] == name else first(expected[name])
+
+    for a, b in zip(*np.nonzero(unit @ unit.T >= 0.9999), strict=True):
+        low, high = sorted((first(components[a]), first(components[b])))
+        expected[high] = low
+    found = join_similar(components, vectors, 0.9999)
+    assert found.tolist() == [first(name) for name in components]
+    assert 100 < len(set(found)) < 640
+    order = rng.permutation(1300)
+    assert join_similar(components[order], vectors[order], 0.9999).tolist() == found[order].tolist()
+
+
+def test_the_labelled_pairs_are_the_nearest_in_the_frozen_embedding() -> None:
+    folder = shared("data/paintings")
+    rows = csv.DictReader((folder / "cross_source_duplicates.csv").read_text(encoding="utf-8").splitlines())
+    pairs = {row["file_a"]: row["file_b"] for row in rows}
+    others = sorted(str(path.relative_to(folder)) for path in folder.glob("*/*.jpg"))[::5]
+    files = sorted({*pairs, *pairs.values(), *others})
+    images = np.array([(folder / name).read_bytes() for name in files], object)
+    squares = Letterbox(LetterboxConfig(sizes=(256,)), 10**8)({"image": images})
+    batch = {"image": squares["image_256"], "box": squares["box_256"]}
+    vectors = EmbedImage(EmbedConfig(tokens=False))(batch)["pooled"]
+    found = join_similar(np.array(files, object), vectors, 0.85)
+    joined = {name: str(component) for name, component in zip(files, found, strict=True) if name != component}
+    assert joined == {max(pair): min(pair) for pair in pairs.items()}

@@ -80,7 +80,7 @@ def test_shapes_dtypes_and_an_untouched_input():
 def test_rows_do_not_depend_on_batch_size_or_order():
     rows = [letterboxed(scene(seed), 768, 400 + 50 * seed) for seed in range(5)]
     together, reverse = embed(*rows), embed(*reversed(rows))
-    for name in ("pooled", "tokens"):
+    for name in ("pooled", "early", "tokens"):
         alone = np.concatenate([embed(row)[name] for row in rows])
         np.testing.assert_array_equal(together[name], alone)
         np.testing.assert_array_equal(together[name], reverse[name][::-1])
@@ -157,6 +157,24 @@ def test_local_light_leaves_gradients_and_lightness_alone():
     assert np.median(structure) > 0.97
 
 
+def test_early_numbers_say_how_and_not_where():
+    """Mirror images keep them; another palette or a blur does not. In deviations among other scenes, per number."""
+    picture = scene(4)
+    mirrored, blurred = (picture[:, ::-1], picture[::-1]), cv2.GaussianBlur(picture, (0, 0), 9)
+    versions = [picture, *mirrored, picture[..., ::-1], blurred, *(scene(seed) for seed in range(10, 40))]
+    early = embed(*(letterboxed(np.ascontiguousarray(version)) for version in versions))["early"]
+    assert early.shape == (35, EmbedImage.early_size) == (35, 76)
+    distance = np.sqrt((((early[1:5] - early[0]) / early[5:].std(0)) ** 2).mean(1))
+    assert distance[:2].max() < 0.2 < 0.6 < distance[2:].min()
+
+
+def test_early_numbers_of_a_flat_picture_are_its_colour():
+    red = np.full((768, 768, 3), (255, 0, 0), np.uint8)
+    early = embed((cv2.imencode(".png", red[..., ::-1])[1].tobytes(), FULL))["early"][0]
+    np.testing.assert_allclose(early[:3], [53.24, 80.09, 67.20], atol=0.1)  # sRGB red, D65
+    np.testing.assert_allclose(early[38:], 0, atol=0.05)
+
+
 def test_rows_that_cannot_be_read_say_why():
     good = letterboxed(scene(0))
     rows = [
@@ -173,6 +191,7 @@ def test_rows_that_cannot_be_read_say_why():
     assert reasons == ["corrupt", "corrupt", "truncated", "corrupt", "empty", "corrupt", None]
     assert not out["pooled"][:6].any()
     assert not out["tokens"][:6].any()
+    assert not out["early"][:6].any()
     np.testing.assert_array_equal(out["pooled"][6], embed(good)["pooled"][0])
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from artsim.command import LOCAL_PROFILE, load_config
+from artsim.config import APPROACHES
 from artsim.images import Box, crop_box, decode_jpeg, encode_jpeg
-from artsim.prompts import APPROACHES
 from artsim.schemas import Batch, row_seed
 from artsim.stages.generate import COLOURS, RECIPES, Generate
 from artsim.stages.prompt import PAIRS, TEXTS

@@ -14,7 +14,16 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 from PIL.Image import Resampling
 
-from artsim.images import DecodeError, crop_box, decode, decode_jpeg, decode_small, encode_jpeg, letterbox
+from artsim.images import (
+    DecodeError,
+    crop_box,
+    decode,
+    decode_jpeg,
+    decode_scaled,
+    decode_small,
+    encode_jpeg,
+    letterbox,
+)
 from artsim.schemas import REASONS
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared/data/decoder_corpus"
@@ -241,6 +250,30 @@ def test_small_decoding_stays_above_the_side_asked_for() -> None:
     small, size = decode_small(data, MAX_PIXELS, 256)
     assert (small.size, size) == ((400, 300), (1600, 1200))
     assert decode_small(data, MAX_PIXELS, 1300)[0].size == (1600, 1200)
+
+
+def test_scaled_decoding_keeps_the_picture_where_it_is() -> None:
+    """Odd sides leave half a pixel at the edge, which must not be stretched over a whole one."""
+    across, down = np.meshgrid(np.arange(1601), np.arange(1201))
+    waves = 128 + 60 * np.sin(across / 3) + 60 * np.sin(down / 4)
+    data = encoded(Image.fromarray(waves.astype(np.uint8)).convert("RGB"), "JPEG", quality=95)
+    scaled, extent = decode_scaled(data, MAX_PIXELS, 800)
+    assert (scaled.size, extent) == ((801, 601), (800.5, 600.5))
+    square, box = letterbox(scaled, 512, extent)
+    whole, expected = letterbox(decode(data, MAX_PIXELS), 512)
+    assert box == expected
+    error = np.asarray(square, float) - np.asarray(whole)
+    assert (error**2).mean() < 255**2 / 10**4.5  # a PSNR of 45 dB
+
+
+def test_what_cannot_be_scaled_is_decoded_whole() -> None:
+    picture = texture(1600, 1200)
+    turned = picture.getexif()
+    turned[274] = 6
+    for data in (encoded(picture, "PNG"), encoded(picture, "JPEG", exif=turned), encoded(texture(300, 200), "JPEG")):
+        image, extent = decode_scaled(data, MAX_PIXELS, 256)
+        assert extent == image.size
+        assert image.tobytes() == decode(data, MAX_PIXELS).tobytes()
 
 
 @pytest.mark.parametrize("shape", [(640, 480), (480, 640), (2000, 300), (30, 20), (500, 500), (5000, 1)])

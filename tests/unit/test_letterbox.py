@@ -68,3 +68,16 @@ def test_real_paintings_have_plain_pillows_pixels() -> None:
             assert max(box[2:]) == size
             assert abs(box[2] - painting.width * size / max(painting.size)) <= 1
             assert abs(box[3] - painting.height * size / max(painting.size)) <= 1
+
+
+def test_dct_scaling_changes_little_and_only_large_jpegs() -> None:
+    files = [file.read_bytes() for file in sorted(shared("data/paintings").glob("*/*.jpg"))[::40]]
+    for size in (128, 512):
+        plain = Letterbox(LetterboxConfig(sizes=(size,)), 120_000_000)(batch_of(*files))
+        done = Letterbox(LetterboxConfig(sizes=(size,), dct_scaling=True), 120_000_000)(batch_of(*files))
+        assert done[f"box_{size}"].tolist() == plain[f"box_{size}"].tolist()
+        for file, ours, reference in zip(files, done[f"image_{size}"], plain[f"image_{size}"], strict=True):
+            with Image.open(io.BytesIO(file)) as opened:
+                assert (ours != reference) == (opened.format == "JPEG" and max(opened.size) >= 3 * size)
+            error = decode_jpeg(ours).astype(float) - decode_jpeg(reference)
+            assert (error**2).mean() < 255**2 / 10**3.6  # a PSNR of 36 dB, in which both have lost some to JPEG

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.optimize import brentq
-from scipy.stats import bootstrap
-from sklearn.metrics import label_ranking_average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, roc_auc_score
 from sklearn.metrics import roc_curve as scikit_learns_curve
 
 from artsim.metrics import (
     auc,
-    bootstrap_intervals,
+    average_precision,
     equal_error_rate,
     match_ranks,
     mean_reciprocal_rank,
@@ -84,32 +83,55 @@ def test_recall_at_k_is_brute_force(chunk: int) -> None:
         k: np.mean([target in np.argsort(-(gallery @ q))[:k] for q, target in zip(queries, targets, strict=True)])
         for k in (1, 5, 40)
     }
-    assert recall_at_k(match_ranks(queries, gallery, targets, chunk), (1, 5, 40)) == expected
+    assert recall_at_k(match_ranks(queries, gallery, targets, chunk=chunk), (1, 5, 40)) == expected
     assert 0 < expected[1] < expected[5] < expected[40] == 1
 
 
-def test_equal_embeddings_recall_nothing() -> None:
-    same = np.ones((10, 3))
-    assert recall_at_k(match_ranks(same, same), (1, 9, 10)) == {1: 0.0, 9: 0.0, 10: 1.0}
+@pytest.mark.parametrize("size", [3, 64, 512])
+def test_equal_embeddings_recall_nothing(size: int) -> None:
+    row = np.random.default_rng(0).normal(size=size)
+    same = np.tile(row / np.linalg.norm(row), (1003, 1)).astype(np.float32)  # whose products differ in the last bits
+    assert recall_at_k(match_ranks(same, same), (1, 1002, 1003)) == {1: 0.0, 1002: 0.0, 1003: 1.0}
+    numbers = np.arange(1003) // 17
+    assert average_precision(same, same, (numbers, numbers)) == pytest.approx(17 / 1003)
 
 
-def test_an_interval_is_scipys_and_knows_that_rows_of_a_group_are_alike() -> None:
+@pytest.mark.parametrize("chunk", [1, 7, 256])
+def test_average_precision_is_scikit_learns(chunk: int) -> None:
+    rng = np.random.default_rng(chunk)
+    centres = rng.normal(size=(8, 4))
+    labels = rng.integers(0, 8, 30), np.r_[np.arange(8), rng.integers(0, 8, 50)]
+    queries, gallery = (unit((centres[numbers] + rng.normal(size=(len(numbers), 4))).round(1)) for numbers in labels)
+    gallery[20:38] = gallery[40:58]  # ties
+    relevant = labels[0][:, None] == labels[1]
+    scores = (queries.astype(float) @ gallery.astype(float).T).round(10)
+    expected = [average_precision_score(right, score) for right, score in zip(relevant, scores, strict=True)]
+    found = average_precision(queries, gallery, labels, chunk=chunk)
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert found.mean() == pytest.approx(label_ranking_average_precision_score(relevant, scores), abs=1e-6)
+    assert 0.2 < found.mean() < 0.9
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 256])
+def test_rows_to_ignore_count_as_if_they_were_not_there(chunk: int) -> None:
     rng = np.random.default_rng(0)
-    values = rng.normal(3, 2, 400)
-    alone = interval(values, np.arange(400))
-    scipy = bootstrap((values,), np.mean, n_resamples=2000, method="percentile", rng=rng).confidence_interval
-    assert alone == pytest.approx(np.array(scipy), abs=0.03)
-    # Each value four times: as wide as without the copies, where copies that count would halve it.
-    copies = np.repeat(values, 4)
-    assert interval(copies, np.repeat(np.arange(400), 4)) == pytest.approx(alone, abs=1e-12)
-    assert np.diff(interval(copies, np.arange(1600))) == pytest.approx(np.diff(alone) / 2, rel=0.1)
-    assert interval(np.array([0.0, 1.0]), np.array([7, 7])).tolist() == [0.5, 0.5]
-    both = np.array(bootstrap_intervals(np.stack([values, 2 * values]), np.arange(400)))
-    assert both == pytest.approx(np.stack([alone, 2 * alone]))
+    queries, gallery = unit(rng.normal(size=(40, 5))), unit(rng.normal(size=(60, 5)))
+    groups, works = (rng.integers(0, 6, 40), rng.integers(0, 6, 60)), (rng.integers(0, 9, 40), np.arange(60) % 9)
+    targets = rng.integers(0, 60, 40)
+    ranks = match_ranks(queries, gallery, targets, groups, chunk)
+    found = average_precision(queries, gallery, works, groups, chunk)
+    for row in range(40):
+        scores, own = gallery @ queries[row], groups[1] == groups[0][row]
+        kept = ~own | (np.arange(60) == targets[row])
+        assert ranks[row] == np.count_nonzero(scores[kept] >= scores[targets[row]])
+        right = works[1] == works[0][row]
+        assert found[row] == pytest.approx(average_precision_score(right[~own | right], scores[~own | right]))
+    assert (ranks <= match_ranks(queries, gallery, targets)).all()
+    assert ranks.mean() < match_ranks(queries, gallery, targets).mean() - 1
 
 
-def interval(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    return np.array(bootstrap_intervals(values[None], groups)[0])
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
@@ -122,3 +144,5 @@ def test_what_cannot_be_measured_is_refused() -> None:
         auc(np.array([np.nan]), some)
     with pytest.raises(ValueError, match="as many targets"):
         match_ranks(np.ones((2, 3)), np.ones((1, 3)))
+    with pytest.raises(ValueError, match="1 of 2 queries have no relevant row"):
+        average_precision(np.ones((2, 3)), np.ones((1, 3)), (np.array([0, 1]), np.array([1])))

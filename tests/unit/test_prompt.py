@@ -5,8 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from artsim.config import LEVELS, PromptConfig
-from artsim.prompts import APPROACHES
+from artsim.config import APPROACHES, LEVELS, PromptConfig
 from artsim.schemas import Batch
 from artsim.stages.prompt import PAIRS, TEXTS, WritePrompt, count_tokens, expand
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from artsim.config import LEVELS
-from artsim.prompts import APPROACHES
+from artsim.config import APPROACHES, LEVELS
 from artsim.schemas import REASONS
 from artsim.stages.prompt_rules import (
     DESCRIPTIONS,

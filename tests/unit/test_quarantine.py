@@ -66,6 +66,16 @@ def test_rows_say_everything_and_versions_their_level(root: str) -> None:
         assert (row["attempts"], row["stage"]) == (3, "Some")
 
 
+def test_rows_of_edits_say_which(tmp_path: Path) -> None:
+    create_root(str(tmp_path), NUM_BUCKETS)
+    table = Table(str(tmp_path), "edited", NUM_BUCKETS)
+    claim(table, {}, {})
+    (row,) = failures("generated", {"Genre/a_1": "corrupt"}).to_pylist()
+    schema = quarantine_schema("edited")
+    table.write_quarantine(pa.Table.from_pylist([row | {"edit": "jpeg-30"}], schema))
+    assert "edited  Genre/a_1 jpeg-30  corrupt: " in call(str(tmp_path))[1]
+
+
 def test_only_files_of_the_reason_are_read(root: str) -> None:
     for file in Path(root).glob("*/_quarantine/*"):
         if "-corrupt-" not in file.name:

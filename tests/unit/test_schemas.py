@@ -44,8 +44,10 @@ def full_batch(schema: pa.Schema) -> dict[str, np.ndarray]:
 def column(name: str, kind: pa.DataType) -> np.ndarray:
     if name == "tokens":
         return np.arange(B * 6, dtype=np.float16).reshape(B, 2, 3) / 7
-    if name == "pooled":
+    if name in ("pooled", "early", "histogram"):
         return np.arange(B * 5, dtype=np.float32).reshape(B, 5) / 7
+    if pa.types.is_floating(kind):
+        return np.array([0, 0.1, -2.5, np.inf], kind.to_pandas_dtype())
     if pa.types.is_fixed_size_list(kind):
         return np.arange(B * 4, dtype=np.int32).reshape(B, 4)
     if pa.types.is_integer(kind):

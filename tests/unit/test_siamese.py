@@ -80,6 +80,17 @@ def test_tokens_starts_as_the_centred_frozen_embedding_and_learns_from_the_token
     assert not torch.allclose(head(pooled, tokens), head(pooled, tokens.flip(1)))  # places matter
 
 
+def test_without_its_choices_the_mean_stays_and_the_start_is_another() -> None:
+    pooled, tokens, mean = torch.randn(4, 20), torch.randn(4, 9, 12), torch.randn(20)
+    statistics = Statistics(mean, torch.zeros(12), torch.ones(12))
+    kept, random = small_head(centred=False), small_head(starts_as_identity=False)
+    for head in (kept, random):
+        head.set_statistics(statistics)
+    torch.testing.assert_close(kept(pooled, tokens), F.normalize(pooled, dim=-1))
+    assert (random.eval()(pooled, tokens) * F.normalize(pooled - mean, dim=-1)).sum(1).max() < 0.99
+    assert num_weights(kept) == num_weights(random) == num_weights(small_head())
+
+
 def test_statistics_are_kept_and_dead_channels_left_out() -> None:
     std = torch.tensor([2.0] * 11 + [0.0])
     head = small_head().eval()
@@ -144,6 +155,24 @@ def test_triplet_loss_neither_overflows_nor_underflows() -> None:
     assert loss.item() == pytest.approx(2000)
     assert a.grad is not None
     assert torch.isfinite(a.grad).all()
+
+
+@pytest.mark.parametrize("groups", [None, [0, 0, 1, 2, 2, 2, 1, 7, 0]])
+@pytest.mark.parametrize("num_hard", [0, 3])
+def test_one_way_and_hard_negatives_equal_a_double_loop(num_hard: int, groups: list[int] | None) -> None:
+    anchor, candidates, temperature = unit(6, 8).numpy(), unit(6 + num_hard, 8, seed=1).numpy(), 0.1
+    forth = back = 0.0
+    for i in range(6):
+        others = [j for j in range(6 + num_hard) if i == j or groups is None or groups[i] != groups[j]]
+        terms = [math.exp(anchor[i] @ candidates[j] / temperature) for j in others]
+        back_terms = [math.exp(anchor[j] @ candidates[i] / temperature) for j in others if j < 6]
+        match = math.exp(anchor[i] @ candidates[i] / temperature)
+        forth -= math.log(match / sum(terms)) / 6
+        back -= math.log(match / sum(back_terms)) / 6
+    inputs = torch.from_numpy(anchor), torch.from_numpy(candidates), torch.tensor(temperature, dtype=torch.float64)
+    known = None if groups is None else torch.tensor(groups[: 6 + num_hard])
+    assert info_nce(*inputs, known).item() == pytest.approx((forth + back) / 2, abs=1e-12)
+    assert info_nce(*inputs, known, both_ways=False).item() == pytest.approx(forth, abs=1e-12)
 
 
 @pytest.mark.parametrize("groups", [None, [0, 0, 1, 2, 2, 2], [0] * 6])

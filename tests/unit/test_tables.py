@@ -324,3 +324,16 @@ def test_status_reads_neither_parts_nor_keys(tmp_path: Path) -> None:
 def test_keys_of_the_quarantine_are_those_of_the_table() -> None:
     for name in ("captions", "prompts", "triplets/a70"):
         assert tuple(quarantine_schema(name).names[: len(key_of(name))]) == key_of(name)
+
+
+def test_each_bucket_gets_its_rows_in_order_whatever_order_they_come_in(root: str) -> None:
+    table = Table(root, "captions", NUM_BUCKETS)
+    rows = captions(many(50))
+    expected = {
+        bucket: sorted(row_id for row_id in rows["id"].to_pylist() if bucket_of(row_id, NUM_BUCKETS) == bucket)
+        for bucket in range(NUM_BUCKETS)
+    }
+    in_order = pa.concat_tables([chunk for _, chunk in table.by_bucket(rows)])
+    for given in (rows, in_order, in_order.take(np.arange(50)[::-1])):
+        found = {bucket: chunk["id"].to_pylist() for bucket, chunk in table.by_bucket(given)}
+        assert found == expected

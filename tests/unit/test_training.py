@@ -13,14 +13,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
+from artsim.batches import Batch, Features, Pairs, plan_epoch
 from artsim.config import HeadConfig, TrainingConfig
 from artsim.siamese import build_head, gather_rows, info_nce
 from artsim.training import (
     EarlyStopping,
-    Features,
-    Pairs,
     TrainingState,
-    batches,
     embed_rows,
     load_checkpoint,
     save_checkpoint,
@@ -60,12 +58,20 @@ def make_features(name: str = "tokens") -> Features:
     )
 
 
-def make_pairs(first: int = 0, last: int = NUM_PAINTINGS) -> Pairs:
-    """Both versions of each painting, against the version of another one; every fifth has no negative."""
+def make_pairs(first: int = 0, last: int = NUM_PAINTINGS, num_hard: int = 0) -> Pairs:
+    """Both versions of each painting, against the version of another one; every fifth has no negative.
+
+    Each has num_hard hard negatives, every fifth but one; they are versions of other paintings too.
+    """
     anchor = np.tile(np.arange(first, last), 2)
     positive = np.concatenate([np.arange(first, last) + level * NUM_PAINTINGS for level in (1, 2)])
     negative = np.where(np.arange(len(anchor)) % 5 == 4, -1, np.roll(positive, 3))
-    return Pairs(anchor, positive, negative, anchor)
+    shifts = [np.roll(np.arange(len(anchor)), 4 + shift) for shift in range(num_hard)]
+    if not shifts:
+        return Pairs(anchor, positive, negative, anchor)
+    there = (np.arange(len(anchor))[:, None] % 5 != 4) | (np.arange(num_hard) == num_hard - 1)
+    hard, group = (np.where(there, np.stack([of[at] for at in shifts], 1), -1) for of in (positive, anchor))
+    return Pairs(anchor, positive, negative, anchor, hard, group)
 
 
 def make_state(name: str, config: TrainingConfig) -> TrainingState:
@@ -78,26 +84,6 @@ def make_state(name: str, config: TrainingConfig) -> TrainingState:
 
 def weights(state: TrainingState) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in state.head.state_dict().items()}
-
-
-def test_gather_takes_rows_from_their_chunks() -> None:
-    pooled, tokens = np.random.rand(50, 3).astype(np.float32), np.random.rand(50, 4, 2).astype(np.float16)
-    features = Features(chunks(pooled), chunks(tokens))
-    rows = np.array([49, 0, 6, 7, 7, 39, 40])
-    batch = features.gather(rows)
-    assert len(features) == 50
-    assert features.sizes == (3, 2, 4)
-    np.testing.assert_array_equal(batch["pooled"], pooled[rows])
-    np.testing.assert_array_equal(batch["tokens"], tokens[rows])
-    assert batch["tokens"].dtype == torch.float16
-    assert features.gather(rows[:0])["pooled"].shape == (0, 3)
-    for wrong in (-1, 50):
-        with pytest.raises(IndexError):
-            features.gather(np.array([0, wrong]))
-    with pytest.raises(ValueError, match="chunks of tokens"):
-        Features(chunks(pooled), [tokens])
-    with pytest.raises(ValueError, match="2 wide, pictures 3"):
-        Features(chunks(pooled), None, chunks(pooled[:, :2]))
 
 
 def test_statistics_are_numpys() -> None:
@@ -114,19 +100,6 @@ def test_statistics_are_numpys() -> None:
     np.testing.assert_allclose(found.token_std, tokens.std((0, 1)), atol=1e-6)
     np.testing.assert_allclose(some.token_mean, tokens[::3].mean((0, 1)), atol=1e-6)
     assert statistics(make_features("pooled"), rows).token_mean is None
-
-
-@pytest.mark.parametrize(("num_pairs", "batch_size"), [(100, 32), (33, 32), (5, 32), (64, 32), (101, 7)])
-def test_every_pair_once_in_batches_of_nearly_one_size(num_pairs: int, batch_size: int) -> None:
-    cut = batches(num_pairs, batch_size, epoch=3, seed=1)
-    sizes = [len(batch) for batch in cut]
-    assert sorted(np.concatenate(cut)) == list(range(num_pairs))
-    assert max(sizes) <= batch_size
-    assert max(sizes) - min(sizes) <= 1
-    again, next_epoch, other_seed = (batches(num_pairs, batch_size, e, s) for e, s in ((3, 1), (4, 1), (3, 2)))
-    assert all(np.array_equal(one, two) for one, two in zip(cut, again, strict=True))
-    assert not np.array_equal(np.concatenate(cut), np.concatenate(next_epoch))
-    assert not np.array_equal(np.concatenate(cut), np.concatenate(other_seed))
 
 
 @pytest.mark.parametrize("loss", ["triplet", "infonce"])
@@ -161,6 +134,58 @@ def test_validation_is_what_a_loop_over_the_triplets_finds() -> None:
     assert figures["triplet_accuracy"] == np.mean(positive > negative)
     assert figures["mean_positive"] == pytest.approx(positive.mean(), abs=1e-5)
     assert figures["gap"] == pytest.approx(positive.mean() - negative.mean(), abs=1e-5)
+
+
+SWITCHES: dict[str, dict[str, Any]] = {
+    "full": {},
+    "no hard negatives": {"hard_share": 0.0},
+    "no mask": {"mask_groups": False},
+    "one way": {"both_ways": False},
+    "neither": {"mask_groups": False, "both_ways": False, "hard_share": 1.0},
+}
+
+
+def written_out(vectors: np.ndarray, batch: Batch, temperature: float, config: TrainingConfig) -> float:
+    """The loss of a batch, term by term."""
+    size = len(batch.pictures)
+    anchors, candidates = batch.pictures[:, 0], [*batch.pictures[:, 1], *batch.hard]
+
+    def loss(i: int, similarities: list[float]) -> float:
+        terms = [
+            np.exp(similarity / temperature)
+            for j, similarity in enumerate(similarities)
+            if j == i or not config.mask_groups or batch.groups[i] != batch.groups[j]
+        ]
+        return -np.log(np.exp(similarities[i] / temperature) / sum(terms))
+
+    forth = [loss(i, [vectors[anchors[i]] @ vectors[other] for other in candidates]) for i in range(size)]
+    back = [loss(i, [vectors[candidates[i]] @ vectors[other] for other in anchors]) for i in range(size)]
+    return float(np.mean([forth, back]) if config.both_ways else np.mean(forth))
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_the_loss_is_what_is_written_out_for_each_switch(switch: str) -> None:
+    config = TrainingConfig(batch_size=100).model_copy(update=SWITCHES[switch])
+    features, pairs = make_features(), make_pairs(num_hard=2)
+    torch.manual_seed(0)
+    state = start_training(build_head(HEADS["tokens"].model_copy(update={"dropout": 0.0}), *features.sizes), config)
+    vectors = state.head.eval()(**features.gather(np.arange(len(features)))).detach().double().numpy()
+    (batch,) = plan_epoch(pairs, config, epoch=0, seed=0)
+    expected = written_out(vectors, batch, state.head.temperature.item(), config)
+    assert validate(state, features, pairs, config)["loss"] == pytest.approx(expected, abs=1e-5)
+    assert train_epoch(state, features, pairs, config, seed=0)["loss"] == pytest.approx(expected, abs=1e-5)
+    others = [TrainingConfig(batch_size=100).model_copy(update=SWITCHES[name]) for name in SWITCHES if name != switch]
+    for other in others:
+        (batch,) = plan_epoch(pairs, other, epoch=0, seed=0)
+        assert abs(written_out(vectors, batch, HEADS["tokens"].temperature, other) - expected) > 1e-3
+
+
+def test_a_fixed_temperature_stays() -> None:
+    config, features = TrainingConfig(lr=3e-3, batch_size=16), make_features()
+    fixed = HEADS["tokens"].model_copy(update={"min_temperature": 0.07, "max_temperature": 0.07})
+    state = start_training(build_head(fixed, *features.sizes), config)
+    for _ in range(2):
+        assert train_epoch(state, features, make_pairs(), config, seed=0)["temperature"] == pytest.approx(0.07)
 
 
 def test_nothing_to_learn_from_is_refused() -> None:
@@ -227,9 +252,9 @@ def _joint_step(rank: int, world_size: int, out: Path) -> None:
 
 
 def _epochs(rank: int, world_size: int, out: Path, name: str, loss: str) -> None:
-    """Two epochs without dropout, and validation."""
-    config = TrainingConfig(loss=loss, batch_size=9, mixed_precision=False)
-    features, pairs = make_features(name), make_pairs()
+    """Two epochs without dropout, and validation; with hard negatives some ranks have none in a batch."""
+    config = TrainingConfig(loss=loss, batch_size=9, hard_share=0.15, mixed_precision=False)
+    features, pairs = make_features(name), make_pairs(num_hard=2)
     torch.manual_seed(0)
     head = build_head(HEADS[name].model_copy(update={"dropout": 0.0}), *features.sizes)
     model = DistributedDataParallel(head) if world_size > 1 else head
