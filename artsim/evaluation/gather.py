@@ -103,8 +103,9 @@ def _elsewhere(config: Config, heads: Mapping[str, Head], train: dict[str, np.nd
 def hands(root: str, num_buckets: int, splits: pa.Table | None = None) -> dict[str, Hand]:
     """Whose work each painting is, and what it shows; a work by nobody known is by itself."""
     paintings = Table(root, "artworks", num_buckets).read_all(("id", "artist")).to_pylist()
-    component = Table(root, "duplicates", num_buckets).read_all(("id", "component"))
-    shows = columns_of(component if splits is None else splits, "component")
+    if splits is None:
+        splits = Table(root, "duplicates", num_buckets).read_all(("id", "component"))
+    shows = columns_of(splits, "component")
     return {row["id"]: Hand(row["artist"] or row["id"], shows.get(row["id"], row["id"])) for row in paintings}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from artsim.config import TIERS
 from jobs import bench
 from tests.conftest import REPOSITORY
 
@@ -70,10 +71,20 @@ def test_train_learns_the_same_on_both_sides(capsys: pytest.CaptureFixture[str])
         assert work["ours"]["loss"] == pytest.approx(work["reference"]["loss"], rel=1e-3)
 
 
+def test_evaluate_judges_every_scorer_with_its_calibration(capsys: pytest.CaptureFixture[str]) -> None:
+    bench.main(["evaluate", "num_paintings=100", "num_artists=40", "size=16", "evaluation.num_draws=100"])
+    report = json.loads(capsys.readouterr().out)
+    assert (report["name"], report["unit"], report["is_calibrated"]) == ("evaluate", "s", True)
+    # 30 judged paintings of two levels meet four negatives of each tier; ten scorers, by level, tier and approaches.
+    assert report["num_triplets"] == 30 * 2 * 4 * len(TIERS)
+    assert report["num_rows"] > 10 * 2 * len(TIERS)
+    assert report["peak_gb"] > 0
+
+
 def test_a_misspelt_name_or_setting_is_one_sentence() -> None:
     for argv, message in (
-        ([], "NAME is one of resize, resume, caption, prompt, generate, embed, train, not ''"),
-        (["resise"], "NAME is one of resize, resume, caption, prompt, generate, embed, train, not 'resise'"),
+        ([], "NAME is one of resize, resume, caption, prompt, generate, embed, train, evaluate, not ''"),
+        (["resise"], "NAME is one of resize, resume, caption, prompt, generate, embed, train, evaluate, not 'resise'"),
         (["resize", "num_run=3"], "num_run = 3: no such setting; known are against, source, num_paintings"),
         (["train", "num_runs=0"], "num_runs = 0: Input should be greater than or equal to 1"),
         (["train", "num_runs"], "num_runs: write key=value"),
