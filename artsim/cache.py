@@ -158,12 +158,12 @@ def _encoded(rows: pa.Table) -> pa.Table:
 
 
 def triplets_to_train(triplets: pa.Table, config: Config, split: str) -> pa.Table:
-    """One triplet for each version in a split, with the negative of the tier that the settings train with.
+    """The triplets of a split, of the tier that the settings train with.
 
     Versions of held-out approaches are left out, whose prompt is all that tells: where it is not known, none is.
     """
     wanted = pc.equal(triplets["split"], split), pc.equal(triplets["tier"], config.training.tier)
-    found = triplets.filter(pc.and_(pc.and_(*wanted), pc.equal(triplets["draw"], 0)))
+    found = triplets.filter(pc.and_(*wanted))
     if not len(found):
         raise TableError(
             f"triplets/{config.split.name} has no triplet of tier {config.training.tier} in {split}: "
@@ -190,20 +190,27 @@ def pairs_to_train(triplets: pa.Table, config: Config, split: str, row_of: Mappi
     of_levels = found.filter(_is_one_of(found["level"], levels))
     if not len(of_levels):
         raise TableError(f"training.levels = {config.training.levels}: no version in {split} is of that level")
-    pairs = _without_unseen(locate(of_levels, row_of).pairs, config.training.tier)
+    rows, pairs = locate(of_levels, row_of)
+    pairs = _one_each(pairs, rows["draw"].to_numpy(), config.training.tier)
+    if config.training.loss == "triplet" and not (pairs.negative >= 0).any():
+        raise TableError(
+            f"no version in {split} has a negative of tier {config.training.tier} that training may see: "
+            "choose another training.tier, or add paintings"
+        )
     if config.training.loss == "triplet" or config.training.hard_share == 0:
         return pairs
     return _with_hard(pairs, _hard_triplets(triplets, config, split), row_of)
 
 
-def _without_unseen(pairs: Pairs, tier: Tier) -> Pairs:
-    """The pairs whose negative version, where it is no positive that is trained on, counts as none.
+def _one_each(pairs: Pairs, draws: np.ndarray, tier: Tier) -> Pairs:
+    """A pair for each version: with the first of its negatives (n,) that is a positive trained on, else with none.
 
     So what is left out of the positives, by level or approach, is not learned from as a negative either.
     """
-    if tier == "original":
-        return pairs
-    return replace(pairs, negative=np.where(np.isin(pairs.negative, pairs.positive), pairs.negative, -1))
+    fits = pairs.negative >= 0 if tier == "original" else np.isin(pairs.negative, pairs.positive)
+    order = np.lexsort((draws, ~fits, pairs.positive))
+    one = np.sort(order[np.unique(pairs.positive[order], return_index=True)[1]])
+    return Pairs(pairs.anchor[one], pairs.positive[one], np.where(fits, pairs.negative, -1)[one], pairs.group[one])
 
 
 def _hard_triplets(triplets: pa.Table, config: Config, split: str) -> pa.Table:

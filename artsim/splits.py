@@ -76,9 +76,11 @@ def assign_groups(paintings: pa.Table, config: SplitConfig, seed: int) -> dict[s
     """
     groups = groups_of(paintings, config)
     genres = [None] * len(groups) if config.group == "genre" else paintings["genre"].to_pylist()
+    # Of a rare genre no split's part is a whole painting: all of these together are one.
+    sizes, least = Counter(genres), 1 / min(config.shares.values())
     strata: dict[str, Counter[str]] = {}
     for group, genre in zip(groups, genres, strict=True):
-        strata.setdefault(group, Counter())[genre or ""] += 1
+        strata.setdefault(group, Counter())[genre if genre and sizes[genre] >= least else ""] += 1
     split_of = _deal(strata, config, row_seed(seed, "split", config.seed))
     ids, components = paintings["id"].to_pylist(), paintings["component"].to_pylist()
     places = zip(ids, groups, components, strict=True)
@@ -91,8 +93,7 @@ def _deal(strata: dict[str, Counter[str]], config: SplitConfig, seed: int) -> di
     Iterative stratification (Sechidis et al. 2011, "On the stratification of multi-label data", section 3.2), for
     groups: what is hardest to place comes first, here the largest, and goes where it is wanted most. How much a split
     wants a painting is the share of its part of that genre, and of all paintings, that is missing once half of the
-    group is there: so the squared error over genres falls most. One is added to each part, or genres of a painting or
-    two would all be trained on. A split is drawn with odds of its share times
+    group is there: so the squared error over genres falls most. A split is drawn with odds of its share times
     exp(sharpness * wanted / share of the paintings that are left): the largest groups by chance, or all seeds would
     send them the same way, and the last where they are wanted.
     """
@@ -108,7 +109,7 @@ def _deal(strata: dict[str, Counter[str]], config: SplitConfig, seed: int) -> di
         size, counts = sizes[group], [(_ALL, sizes[group]), *strata[group].items()]
         # Where as many groups are left as splits are empty, each of these gets one.
         open_to = [split for split in shares if len(sizes) - left > len(empty) or split in empty]
-        wanted = {s: sum(c * (missing[s, g] - c / 2) / (whole[s, g] + 1) for g, c in counts) / size for s in open_to}
+        wanted = {s: sum(c * (missing[s, g] - c / 2) / whole[s, g] for g, c in counts) / size for s in open_to}
         most = max(wanted.values())
         sharper = sharpness * genres[_ALL] / num_left
         odds = {split: shares[split] * exp(sharper * (wanted[split] - most)) for split in open_to}

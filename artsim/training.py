@@ -212,14 +212,14 @@ def _triplet_accuracy(embeddings: Tensor) -> Tensor:
 
 @torch.no_grad()
 def validate(state: TrainingState, features: Features, pairs: Pairs, config: TrainingConfig) -> dict[str, float]:
-    """The loss on all pairs, in full precision, and metrics.summary of the triplets among them.
+    """The loss on all pairs, in full precision, and metrics.summary of the triplets among them, if there are any.
 
     The loss is that of the pictures alone, over batches that are the same each time. Each picture is embedded once.
     """
     triplets = pairs.with_negative()
     pairs = pairs.to_train(config)
-    if len(triplets) == 0:
-        raise ValueError("there is not one triplet to validate with")
+    if len(pairs) == 0:
+        raise ValueError("there is not one pair to validate with")
     rows = np.unique(np.concatenate([pairs.pictures(config), triplets.negative]))
     embeddings = embed_rows(state.head, features, rows)
 
@@ -231,10 +231,13 @@ def validate(state: TrainingState, features: Features, pairs: Pairs, config: Tra
         groups = torch.from_numpy(batch.groups).to(embeddings.device)
         found = _Embedded(embedded(batch.pictures), embedded(batch.hard))
         losses.append(_contrast(found, state.head.temperature, groups, config))
+    loss = {"loss": torch.stack(losses).mean().item()}
+    if len(triplets) == 0:
+        return loss
     anchor = embedded(triplets.anchor)
     others = (triplets.positive, triplets.negative)
     positive, negative = ((anchor * embedded(other)).sum(-1).cpu().numpy() for other in others)
-    return {"loss": torch.stack(losses).mean().item(), **summary(positive, negative)}
+    return loss | summary(positive, negative)
 
 
 @torch.no_grad()

@@ -159,7 +159,6 @@ def _report(folder: Path, state: loop.TrainingState, info: dict[str, Any] | None
 
 
 def _sentence(figures: dict[str, float]) -> str:
-    return (
-        f"epoch {figures['epoch'] + 1}: loss {figures['loss']:.4f}, validation loss {figures['val_loss']:.4f}, "
-        f"validation triplet accuracy {figures['val_triplet_accuracy']:.3f}"
-    )
+    accuracy = figures.get("val_triplet_accuracy")
+    told = "" if accuracy is None else f", validation triplet accuracy {accuracy:.3f}"
+    return f"epoch {figures['epoch'] + 1}: loss {figures['loss']:.4f}, validation loss {figures['val_loss']:.4f}{told}"

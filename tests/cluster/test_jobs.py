@@ -66,9 +66,9 @@ def test_a_second_run_finds_nothing_to_do(whole: tuple[Path, str], paintings: Pa
     assert contents(root, "generated") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "table", "parts_at_kill"),
-    [("resize", "resized", (2,)), pytest.param("generate", "generated", (1, 3), marks=pytest.mark.slow)],
+    ("name", "table", "parts_at_kill"), [("resize", "resized", (2,)), ("generate", "generated", (1, 3))]
 )
 def test_a_job_that_was_killed_ends_as_if_it_never_was(
     name: str, table: str, parts_at_kill: tuple[int, ...], whole: tuple[Path, str], tmp_path: Path

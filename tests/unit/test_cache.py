@@ -88,10 +88,10 @@ def test_held_out_approaches_are_not_trained_on() -> None:
         "id": list("abcdef"),
     }
     rows, config = pa.table(columns), Config()
-    assert triplets_to_train(rows, config, "train")["id"].to_pylist() == ["a"]
+    assert triplets_to_train(rows, config, "train")["id"].to_pylist() == ["a", "e"]
     assert triplets_to_train(rows, config, "val")["id"].to_pylist() == ["c"]
     everything = config.model_copy(update={"triplets": TripletsConfig(held_out_approaches=())})
-    assert triplets_to_train(rows, everything, "train")["id"].to_pylist() == ["a", "b"]
+    assert triplets_to_train(rows, everything, "train")["id"].to_pylist() == ["a", "b", "e"]
     with pytest.raises(TableError, match="no triplet of tier any in none"):
         triplets_to_train(rows, config, "none")
 
@@ -131,6 +131,22 @@ EASY = [(name, level, "any", 0, other) for level in LEVELS for name, other in zi
 KEYS: list[Key] = [(name, None, None) for name in "abcd"]
 KEYS += [(name, level, 0) for level in LEVELS for name in "abcd"]
 ROW_OF = {key: row for row, key in enumerate(KEYS)}
+
+
+def test_a_version_of_an_approach_held_out_is_no_negative_either() -> None:
+    drawn = [("a", "radical", "any", 0, "b"), ("a", "radical", "any", 1, "c"), ("b", "radical", "any", 0, "a")]
+    rows = tiered(*drawn, ("c", "radical", "any", 0, "b"), ("c", "radical", "any", 1, "a"))
+    held_out = pa.array([name == "b" for name in rows["id"].to_pylist()])
+    approach = pc.if_else(held_out, "technological_aesthetics", "medium_change").dictionary_encode()
+    rows = rows.set_column(rows.column_names.index("approach"), "approach", pa.chunked_array([approach]))
+    config = Config(training={"loss": "triplet"}, head={"preset": "pooled"})
+    pairs = pairs_to_train(rows, config, "train", ROW_OF)
+    row = {name: ROW_OF[name, "radical", 0] for name in "abc"}
+    # Of a's draws the second, of c's too: b's version is nobody's positive.
+    assert list(zip(pairs.positive, pairs.negative, strict=True)) == [(row["a"], row["c"]), (row["c"], row["a"])]
+    lonely = rows.filter(pc.equal(rows["draw"], 0))
+    with pytest.raises(TableError, match="no version in train has a negative of tier any that training may see"):
+        pairs_to_train(lonely, config, "train", ROW_OF)
 
 
 def test_hard_negatives_are_found_beside_their_pairs() -> None:

@@ -197,7 +197,7 @@ def test_nothing_to_learn_from_is_refused() -> None:
     state = make_state("pooled", config)
     with pytest.raises(ValueError, match="not one pair"):
         train_epoch(state, make_features("pooled"), alone, config, seed=0)
-    with pytest.raises(ValueError, match="not one triplet"):
+    with pytest.raises(ValueError, match="not one pair"):
         validate(state, make_features("pooled"), alone, config)
 
 
