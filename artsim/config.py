@@ -285,7 +285,9 @@ class EditConfig(Section):
     edits: tuple[str, ...] = Field(EDITS, description="what is done to a painting and how strongly, as in jpeg-30")
     framings: tuple[str, ...] = Field(FRAMINGS, description="how paintings and versions are shown with their bars")
     num_paintings: int = Field(500, ge=0, description="paintings of the test split that are edited, at most")
-    num_framed: int = Field(2000, ge=0, description="paintings of the test split that are framed otherwise, at most")
+    num_framed: int = Field(
+        2000, ge=0, description="paintings of the test split that are framed otherwise, at most; 0 of both: no edits"
+    )
     size: ImagePx = Field(448, description="side of the edited square at most, px")
     jpeg_quality: int = Field(95, ge=1, le=100)
     workers: Workers = Workers(rows_per_part=256, batch_size=64)

@@ -79,7 +79,9 @@ def _as_thesis(config: Config) -> list[str]:
 
 
 def _may_edit(config: Config, job: ModuleType) -> bool:
-    """Whether the root holds edited pictures of no other split: there is room for those of one."""
+    """Whether pictures are to be edited, and the root holds those of no other split: there is room for one's."""
+    if not (config.edit.num_paintings or config.edit.num_framed):
+        return False
     header = Table(config.root, "edited", open_root(config.root)).header()
     if header is None or f"splits/{config.split.name}" in header["recipe"]["inputs"]:
         return True

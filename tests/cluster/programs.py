@@ -38,7 +38,7 @@ def job(name: str, root: Path | str, *settings: str, **environment: str) -> subp
 
 def run(name: str, root: Path | str, *settings: str, **environment: str) -> str:
     process = job(name, root, *settings, **environment)
-    output, _ = process.communicate(timeout=600)
+    output, _ = process.communicate(timeout=1200)
     assert process.returncode == 0, output
     return output
 

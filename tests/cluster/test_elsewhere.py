@@ -53,7 +53,7 @@ def submit(head: Head, name: str, *settings: str) -> str:
     """What a job printed that was submitted with this repository as its working directory."""
     command = [BIN / "ray", "job", "submit", "--address", head.dashboard, "--working-dir", ".", "--"]
     command += ["python", f"jobs/{name}.py", *settings]
-    submitted = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
+    submitted = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=1200, check=False)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     return submitted.stdout
 

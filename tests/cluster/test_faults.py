@@ -36,7 +36,10 @@ def faults(s3: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
         S3FileSystem.clear_instance_cache()
 
 
-@pytest.mark.parametrize("fault", ["busy", "unavailable", "reset", "slow", "truncated"])
+SLOW = [pytest.param(fault, marks=pytest.mark.slow) for fault in ("busy", "slow", "truncated")]
+
+
+@pytest.mark.parametrize("fault", ["unavailable", "reset", *SLOW])
 def test_a_fault_that_passes_changes_nothing(fault: str, faults: Faults) -> None:
     root = f"s3://art/passing-{fault}"
     store, table = Store(root), Table(root, "captions", 1)
