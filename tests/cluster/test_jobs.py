@@ -190,7 +190,7 @@ def test_a_plan_counts_what_a_run_would_make_and_leaves_nothing(paintings: Path,
     assert rows["artworks"] == rows["duplicates"] == rows["resized"] == rows["caption_embeddings"] == "20"
     assert rows["splits/a70"] == "20"
     assert rows["generated"] == rows["prompts"] == rows["generated_embeddings"] == "40"
-    assert rows["triplets/a70"] == "1120"
+    assert rows["triplets/a70"] == "1,120"
     assert rows["models/a70"] == str(4 * 28)  # four epochs on 70% of the versions
     assert rows["models/a70/report.html"] == "18"
     assert "20 paintings: " in output
