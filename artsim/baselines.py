@@ -9,6 +9,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+SCORERS = {
+    "model": "Trained head",
+    "thesis_head": "The thesis’s head and loss",
+    "random_head": "Random head",
+    "frozen": "Frozen",
+    "frozen_centred": "Frozen, mean removed",
+    "frozen_whitened": "Frozen, whitened",
+    "style": "Style statistics",
+    "colours": "Colour histogram",
+    "phash": "Perceptual hash",
+    "bars": "Bars only",
+}
+"""All scorers, and what people call them."""
+FROZEN = ("frozen", "frozen_centred", "frozen_whitened")
+"""What the frozen encoder knows by itself."""
 _THINNEST = 4096
 """Largest ratio of sides, of a painting of 1 px in the largest square."""
 _TINY = 1e-12

@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from artsim.baselines import SCORERS
 from artsim.command import load_config
 from artsim.config import LEVELS, TIERS, Config, Section
 from artsim.evaluation.gather import Gathered
 from artsim.evaluation.judgement import judge
-from artsim.evaluation.scorers import SCORERS, Vectors
+from artsim.evaluation.scorers import Vectors
 from artsim.evaluation.triplets import SPLITS, Scored
 from artsim.turns import Report
 

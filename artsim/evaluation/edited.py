@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from artsim.baselines import centred
 from artsim.config import FRAMINGS, Config
 from artsim.evaluation.scorers import embed
 from artsim.evaluation.triplets import Scored
@@ -70,18 +71,17 @@ def _keys(rows: pa.Table) -> list[EditedKey]:
 
 
 def join_edited(
-    parts: Iterable[tuple[list[EditedKey], dict[str, np.ndarray]] | None], pooled_mean: np.ndarray
+    parts: Iterable[tuple[list[EditedKey], dict[str, np.ndarray]] | None], train: np.ndarray
 ) -> EditedVectors | None:
-    """Put buckets together; `pooled_mean` (D,) is that of the training set. None where nothing was edited."""
+    """Put buckets together; `train` (m, D) are features of the training set. None where nothing was edited."""
     found = [part for part in parts if part is not None]
     if not found:
         return None
     columns = {name: np.concatenate([part[name] for _, part in found]) for name in found[0][1]}
-    centred = columns["pooled"] - pooled_mean
-    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    frozen = centred(train, columns["pooled"])
     keys = [key for names, _ in found for key in names]
     return EditedVectors(
-        {key: row for row, key in enumerate(keys)}, {"model": columns["model"], "frozen_centred": centred}
+        {key: row for row, key in enumerate(keys)}, {"model": columns["model"], "frozen_centred": frozen}
     )
 
 

@@ -73,12 +73,11 @@ def gather(config: Config, run: models.Run, head: Head, by_bucket: ByBucket) -> 
     vectors = join(by_bucket(load, num_buckets, sources, heads, split_of))
     triplets, held_out = read_triplets(config, num_buckets), config.triplets.held_out_approaches
     edits, aspects = edited_inputs(config, num_buckets), aspect_inputs(config, num_buckets)
-    mean = vectors.train["pooled"].mean(0, dtype=np.float64)
     by_hand = hands(config.root, num_buckets, splits)
     return Gathered(
         Scored(triplets, vectors, {painting: hand.artist for painting, hand in by_hand.items()}, held_out),
         splits,
-        join_edited(by_bucket(load_edited, num_buckets, edits, head), mean) if edits else None,
+        join_edited(by_bucket(load_edited, num_buckets, edits, head), vectors.train["pooled"]) if edits else None,
         join_aspects(by_bucket(load_aspects, num_buckets, aspects, split_of, num_buckets)) if aspects else {},
         _elsewhere(config, heads, vectors.train, by_bucket) if config.evaluation.elsewhere else None,
         by_hand,

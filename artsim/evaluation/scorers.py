@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 
 from artsim import baselines
+from artsim.baselines import SCORERS
 from artsim.cache import Key, load_bucket
 from artsim.config import Config, HeadConfig
 from artsim.resume import Input
@@ -20,21 +21,6 @@ from artsim.schemas import VERSION_KEY, to_array
 from artsim.siamese import Head, Sizes, build_head
 from artsim.tables import Table
 
-SCORERS = {
-    "model": "Trained head",
-    "thesis_head": "The thesis’s head and loss",
-    "random_head": "Random head",
-    "frozen": "Frozen",
-    "frozen_centred": "Frozen, mean removed",
-    "frozen_whitened": "Frozen, whitened",
-    "style": "Style statistics",
-    "colours": "Colour histogram",
-    "phash": "Perceptual hash",
-    "bars": "Bars only",
-}
-"""All scorers, and what people call them."""
-FROZEN = ("frozen", "frozen_centred", "frozen_whitened")
-"""What the frozen encoder knows by itself."""
 NUM_FITTED = 20_000
 """Pictures of the training set, about, that means, whitening and the like are fitted on: more change nothing."""
 FILE_CUES = ("num_bytes", "jpeg_quality", "aspect")

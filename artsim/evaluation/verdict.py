@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from artsim.evaluation.scorers import FROZEN, SCORERS
+from artsim.baselines import FROZEN, SCORERS
 from artsim.tables import TableError
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from artsim.baselines import SCORERS
 from artsim.report.compare import (
     BLANK,
     Block,
@@ -24,7 +25,6 @@ from artsim.report.svg import COLOURS, colour_of, plot, rows_down, rows_frame, w
 from artsim.report.words import (
     LEVELS,
     RETRIEVAL,
-    SCORERS,
     SHORT,
     TIERS,
     capitalise,

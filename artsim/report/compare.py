@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from artsim.baselines import SCORERS
 from artsim.report.content import Row
-from artsim.report.words import SCORERS, format_figure, format_interval, is_known
+from artsim.report.words import format_figure, format_interval, is_known
 
 UNMARKED = ("mean_positive", "mean_negative")
 """More of these is neither better nor worse."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from artsim.baselines import SCORERS
 from artsim.report import finding
 from artsim.report.compare import by_scorer, interval_of, present
 from artsim.report.content import Evaluation, Section
-from artsim.report.words import LEVELS, SCORERS, format_count, format_interval, format_percent
+from artsim.report.words import LEVELS, format_count, format_interval, format_percent
 
 TITLE = "Does it hold for other pairs?"
 

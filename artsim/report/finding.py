@@ -8,20 +8,12 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from artsim.baselines import SCORERS
 from artsim.report.compare import Block, by_scorer, interval_of, lines, present
 from artsim.report.content import Evaluation, Row, Section
 from artsim.report.svg import COLOURS, colour_of, plot, rows_down, rows_frame, whisker
 from artsim.report.verdict import group_noun
-from artsim.report.words import (
-    LEVELS,
-    RETRIEVAL,
-    SCORERS,
-    SHORT,
-    format_count,
-    format_interval,
-    format_percent,
-    is_known,
-)
+from artsim.report.words import LEVELS, RETRIEVAL, SHORT, format_count, format_interval, format_percent, is_known
 
 TITLE = "How well versions find their painting"
 

@@ -9,12 +9,13 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from artsim.baselines import SCORERS
+from artsim.calibration import KINDS
 from artsim.report.content import Evaluation, Section
 from artsim.report.svg import COLOURS, Frame, colour_of, plot
-from artsim.report.words import SCORERS, format_count, format_figure, join
+from artsim.report.words import format_count, format_figure, join
 
 TITLE = "What a number means"
-KINDS = {"other_genre": "unrelated pairs", "same_genre": "pairs of one genre", "same_artist": "pairs by one artist"}
 LEVELS = (0.5, 0.9, 0.95, 0.99, 0.999)
 _LINES = {"other_genre": "-", "same_genre": "--", "same_artist": ":"}
 

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from artsim.baselines import SCORERS
 from artsim.report import (
     baselines,
     curves,
@@ -83,7 +84,7 @@ def _words() -> dict[str, Any]:
         "colours": COLOURS,
         "families": FAMILIES,
         "blank": BLANK,
-        "scorers": words.SCORERS,
+        "scorers": SCORERS,
         "meanings": words.MEANINGS,
         "figures": words.FIGURES,
         "retrieval_figures": words.RETRIEVAL,

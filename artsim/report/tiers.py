@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from artsim.baselines import SCORERS
 from artsim.report.compare import Block, by_scorer, interval_of, lines, present
 from artsim.report.content import Evaluation, Row, Section
 from artsim.report.svg import COLOURS, colour_of, plot, rows_down, rows_frame, whisker
@@ -15,7 +16,6 @@ from artsim.report.verdict import group_noun, hardest
 from artsim.report.words import (
     FIGURES,
     LEVELS,
-    SCORERS,
     TIERS,
     capitalise,
     format_count,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from artsim.baselines import SCORERS
 from artsim.report.compare import by_scorer, gain_of, interval_of
 from artsim.report.content import Row
-from artsim.report.words import GROUPS, LEVELS, SCORERS, TIERS, is_known
+from artsim.report.words import GROUPS, LEVELS, TIERS, is_known
 
 HARDEST = ("nearest", "same_artist", "same_genre", "any")
 """Tiers of negatives, the hardest first."""

@@ -5,19 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-SCORERS = {
-    "model": "Trained head",
-    "thesis_head": "The thesis’s head and loss",
-    "random_head": "Random head",
-    "frozen": "Frozen",
-    "frozen_centred": "Frozen, mean removed",
-    "frozen_whitened": "Frozen, whitened",
-    "style": "Style statistics",
-    "colours": "Colour histogram",
-    "phash": "Perceptual hash",
-    "bars": "Bars only",
-}
-"""All of them, in the order of tables and plots; an evaluation may lack some."""
 SHORT = {
     "model": "trained head",
     "thesis_head": "thesis’s head",

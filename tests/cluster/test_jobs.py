@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from artsim.baselines import SCORERS
 from artsim.config import EDITS, FRAMINGS
-from artsim.evaluation.scorers import SCORERS
 from artsim.tables import status
 from tests.cluster.programs import NUM_PAINTINGS, artsim, contents, job, run
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
+from artsim.baselines import SCORERS
 from artsim.command import FULL_PROFILE
 from artsim.config import GalleryConfig
-from artsim.evaluation.scorers import SCORERS
 from artsim.gallery import paint
 from artsim.images import crop_box, decode_jpeg
 from artsim.tables import Table, status

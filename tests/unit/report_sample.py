@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from artsim.baselines import SCORERS
 from artsim.report import Evaluation, Example
-from artsim.report.words import FIGURES, RETRIEVAL, SCORERS, TIERS
+from artsim.report.words import FIGURES, RETRIEVAL, TIERS
 
 SKILL = dict(zip(SCORERS, (2.5, 1.5, 0.9, 1.1, 1.4, 1.6, 0.8, 0.6, 0.3, 0.15), strict=True))
 """How far each scorer's versions stand from its negatives, in standard deviations, against easy negatives."""

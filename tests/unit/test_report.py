@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from artsim.baselines import SCORERS
 from artsim.report import Evaluation, write_report
 from artsim.report.compare import Cell, by_scorer, cells
 from artsim.report.words import (
     FIGURES,
     LEVELS,
     RETRIEVAL,
-    SCORERS,
     TIERS,
     format_count,
     format_figure,
