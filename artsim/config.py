@@ -439,7 +439,9 @@ class TrainingConfig(Section):
     patience: int = Field(5, ge=1, description="early stopping, epochs")
     min_delta: float = Field(0.001, ge=0, description="early stopping, least gain in validation loss")
     mixed_precision: bool = Field(True, description="where the device has it")
-    num_workers: int = Field(2, ge=1, description="processes, or GPUs, that train together")
+    num_workers: int = Field(
+        2, ge=0, description="processes, or GPUs, that train together; 0: one, at once and without checkpoints"
+    )
     num_cpus: float = Field(1.0, gt=0, description="CPU cores of one process")
     use_gpu: bool = False
     max_failures: int = Field(3, ge=0, description="times that a lost worker is replaced")

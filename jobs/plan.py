@@ -163,7 +163,7 @@ def _training(config: Config, rows: dict[str, int]) -> tuple[Plan, Plan]:
     pictures = round((rows["embeddings"] + rows["generated_embeddings"]) * (1 - share))
     name, num_cores = f"models/{config.model_name}", pipeline.num_workers(Workers())
     return (
-        Plan(name, pairs, rates.pairs_per_s, training.num_workers, num_gpus, gigabytes),
+        Plan(name, pairs, rates.pairs_per_s, max(1, training.num_workers), num_gpus, gigabytes),
         Plan(f"{name}/report.html", pictures, rates.pictures_per_s, num_cores, num_gpus=0, gigabytes=0.0),
     )
 

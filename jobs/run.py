@@ -75,7 +75,7 @@ def _as_thesis(config: Config) -> list[str]:
     genres = set(Table(config.root, "artworks", open_root(config.root)).read_all(("genre",))["genre"].to_pylist())
     tier = [] if len(genres - {None, ""}) > 1 else ["training.tier=any"]  # of one genre there is no other
     name = f"training.name={config.model_name}{models.THESIS}"
-    return [name, *(f"{path}={value}" for path, value in changed), *tier]
+    return [name, "training.num_workers=0", *(f"{path}={value}" for path, value in changed), *tier]
 
 
 def _may_edit(config: Config, job: ModuleType) -> bool:

@@ -33,7 +33,7 @@ def shortage(config: Config) -> str | None:
     """Why the cluster cannot hold all training processes at once, which they must be: one sentence, or None."""
     training = config.training
     workers = Workers(num_cpus=training.num_cpus, num_gpus=int(training.use_gpu))
-    return pipeline.shortage(f"models/{config.model_name}", workers, training.num_workers)
+    return pipeline.shortage(f"models/{config.model_name}", workers, max(1, training.num_workers))
 
 
 if __name__ == "__main__":

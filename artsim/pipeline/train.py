@@ -65,6 +65,10 @@ def fit(config: Config, run: models.Run, loaded: Loaded) -> int:
     Goes on from its last checkpoint where it was killed. Lost workers are replaced.
     """
     training = config.training
+    if not training.num_workers:
+        task: Any = ray.remote(num_cpus=training.num_cpus, num_gpus=int(training.use_gpu))(fit_here)
+        num_epochs: int = ray.get(task.remote(config, run, loaded))
+        return num_epochs
     path, filesystem = Store(f"{run.folder}/checkpoints").arrow()
     trainer = TorchTrainer(
         _in_worker,
@@ -119,6 +123,8 @@ def _publish(folder: Path, run: models.Run) -> int:
 
 
 def _in_worker(settings: dict[str, Any]) -> None:
+    # Or all figures of each epoch are printed too: by a logger that is named by its file, not by its module.
+    logging.getLogger().setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         _train(settings, Path(folder), say=partial(print, flush=True))
 
@@ -126,7 +132,6 @@ def _in_worker(settings: dict[str, Any]) -> None:
 def _train(settings: dict[str, Any], folder: Path, say: Callable[[str], None]) -> None:
     """What each worker does: the same epochs on its share of each batch; rank 0 keeps the state in the folder."""
     config: Config = settings["config"]
-    logging.getLogger("ray.train").setLevel(logging.WARNING)  # or Ray prints all figures of each epoch twice
     torch.set_num_threads(max(1, int(config.training.num_cpus)))
     features = features_of(settings["chunks"])
     pairs: dict[str, Pairs] = settings["pairs"]
