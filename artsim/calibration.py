@@ -96,6 +96,21 @@ class Calibration:
         return made
 
 
+def sentences(meaning: Mapping[str, Any]) -> list[str]:
+    """What Calibration.meaning gave, in words: what the pair is more alike than, and how likely it is a version."""
+    shares = [f"{_percent(share)} of {KINDS.get(kind, kind)}" for kind, share in meaning["percentiles"].items()]
+    likely, prior = _percent(meaning["probability"]), meaning["prior"]
+    return [
+        f"more alike than {', '.join(shares)}",
+        f"{likely} likely to be an original and its version, if {100 * prior:g}% of all pairs are (--prior {prior:g})",
+    ]
+
+
+def _percent(share: float) -> str:
+    """To a tenth, and never quite none or all."""
+    return "<0.1%" if share < 0.001 else ">99.9%" if share > 0.999 else f"{share:.1%}"
+
+
 def check_prior(prior: float) -> None:
     """PriorError unless a prior lies between 0 and 1."""
     if not 0 < prior < 1:

@@ -157,7 +157,7 @@ def compare(
 ) -> None:
     """How alike two pictures are, from -1 to 1, and what that means."""
     pictures = [_read(path) for path in (first, second)]  # a misspelt name is told at once
-    from artsim.calibration import check_prior
+    from artsim.calibration import check_prior, sentences
 
     with _one_sentence():
         check_prior(prior)
@@ -168,24 +168,8 @@ def compare(
     meaning = scorer.calibration.meaning(similarity, prior) if scorer.calibration else None
     answer = {"similarity": round(similarity, 6), "model": model, "recipe": scorer.recipe}
     answer |= meaning or dict.fromkeys(("percentiles", "probability", "prior"))
-    lines = _meaning_lines(meaning) if meaning else ["not calibrated: jobs/evaluate.py measures what that means"]
+    lines = sentences(meaning) if meaning else ["not calibrated: jobs/evaluate.py measures what that means"]
     print(json.dumps(answer) if as_json else "\n".join([f"{similarity:.4f}  {first} and {second}", *lines]))
-
-
-def _meaning_lines(meaning: dict[str, Any]) -> list[str]:
-    from artsim.calibration import KINDS
-
-    shares = [f"{_percent(share)} of {KINDS.get(kind, kind)}" for kind, share in meaning["percentiles"].items()]
-    likely, prior = _percent(meaning["probability"]), meaning["prior"]
-    return [
-        f"more alike than {', '.join(shares)}",
-        f"{likely} likely to be an original and its version, if {100 * prior:g}% of all pairs are (--prior {prior:g})",
-    ]
-
-
-def _percent(share: float) -> str:
-    """To a tenth, and never quite none or all."""
-    return "<0.1%" if share < 0.001 else ">99.9%" if share > 0.999 else f"{share:.1%}"
 
 
 def _read(path: Path) -> tuple[str, bytes]:

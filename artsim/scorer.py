@@ -1,19 +1,22 @@
-"""How alike two pictures are: the pipeline's own steps and a trained head, on one machine."""
+"""How alike pictures are: the pipeline's own steps and a trained head, on one machine.
+
+Shapes: B pictures, D width of an embedding, N patches in a row-major square grid, T width of a patch's features.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from artsim import UserError
 from artsim.calibration import Calibration
-from artsim.config import EmbedConfig, LetterboxConfig
+from artsim.config import EmbedConfig, LetterboxConfig, Workers
 from artsim.models import CALIBRATION, fetch
-from artsim.schemas import Batch
 from artsim.siamese import Head, ModelError, load_model
 from artsim.stages import embed_image_stage
 from artsim.stages.letterbox import Letterbox
@@ -23,22 +26,50 @@ class PictureError(UserError, ValueError):
     """A picture that cannot be scored; the message names it and says why."""
 
 
-class Scorer:
-    """A trained head behind the features that it was trained on."""
+class Seen(NamedTuple):
+    """What is known of pictures; rows of those that cannot be read are zeros."""
 
-    def __init__(self, head: Head, info: dict[str, Any], calibration: Calibration | None = None) -> None:
-        self._head = head
+    embeddings: np.ndarray
+    """(B, D) float32 of length 1"""
+    tokens: np.ndarray
+    """(B, N, T) float16"""
+    errors: list[str | None]
+    """`reason: message` of each picture that cannot be read, the reason one of schemas.REASONS"""
+
+
+class Scorer:
+    """A trained head behind the features that it was trained on.
+
+    On a CPU pictures go through one by one, so that a picture's answer has the same bits whatever it is looked at with
+    (it costs a tenth at most: a CPU gains little from batches). On a GPU they go through together, and an embedding
+    may differ by the rounding of its arithmetic, as between any two sizes of a batch.
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        info: dict[str, Any],
+        calibration: Calibration | None = None,
+        max_pixels: int | None = None,
+    ) -> None:
+        """`max_pixels` of a picture, if fewer than those allowed where the model was trained."""
+        self.info = info
         self.calibration = calibration
         """What the similarities mean; None where the model was not evaluated, or before that was measured."""
-        self._letterbox = Letterbox(LetterboxConfig(**info["letterbox"]), info["max_pixels"])
-        embed = EmbedConfig(**info["embed"])
-        self._embed = embed_image_stage(embed)(embed)
-        self._size = int(info["embed"]["size"])
+        self.max_pixels = min(max_pixels or info["max_pixels"], info["max_pixels"])
         self.recipe: str = info["fingerprint"]
         """Fingerprint of what the model was trained from."""
+        self.name: str = info["name"]
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.head = head.to(self._device)
+        self._letterbox = Letterbox(LetterboxConfig(**info["letterbox"]), self.max_pixels)
+        self._size = int(info["embed"]["size"])
+        workers = Workers(micro_batch_size=1) if self._device.type == "cpu" else Workers()
+        embed = EmbedConfig(**info["embed"] | {"tokens": True, "workers": workers})
+        self._embed = embed_image_stage(embed)(embed)
 
     @classmethod
-    def load(cls, model: str) -> Scorer:
+    def load(cls, model: str, max_pixels: int | None = None) -> Scorer:
         """The scorer of a model folder, local or a URL; ModelError where it is broken."""
         with fetch(model) as folder:
             head, info = load_model(folder)
@@ -46,7 +77,7 @@ class Scorer:
         if head.config.caption_fusion:
             raise ModelError(f"{model}: was trained with caption_fusion; two pictures alone cannot be compared with it")
         try:
-            return cls(head, info, calibration)
+            return cls(head, info, calibration, max_pixels)
         except (KeyError, ValueError) as error:
             raise ModelError(f"{model}: config.json does not say how features were made ({error})") from error
 
@@ -55,17 +86,39 @@ class Scorer:
         one, other = self.embed([first, second])
         return float(one @ other)
 
-    def embed(self, pictures: list[tuple[str, bytes]]) -> np.ndarray:
+    def embed(self, pictures: Sequence[tuple[str, bytes]]) -> np.ndarray:
         """Embeddings (B, D) float32 of length 1; PictureError names the first picture that cannot be read."""
-        names, images = zip(*pictures, strict=True)
-        boxed = self._letterbox({"image": np.array(images, object)})
-        _raise_first(names, boxed)
-        square = {"image": boxed[f"image_{self._size}"], "box": boxed[f"box_{self._size}"]}
+        seen = self.look([image for _, image in pictures])
+        for (name, _), error in zip(pictures, seen.errors, strict=True):
+            if error is not None:
+                raise PictureError(f"{name}: {error}")
+        return seen.embeddings
+
+    def look(self, images: Sequence[bytes]) -> Seen:
+        """Look at encoded pictures (B,)."""
+        boxed = self._letterbox({"image": np.array([*images, None], object)[:-1]})
+        broken = boxed["error"]
+        readable = np.array([error is None for error in broken], bool)
+        square = {name: boxed[f"{name}_{self._size}"][readable] for name in ("image", "box")}
         features = self._embed(square)
-        _raise_first(names, features)
-        tokens = torch.from_numpy(features["tokens"]) if self._head.sizes.token_size else None
-        with torch.no_grad():
-            return self._head(torch.from_numpy(features["pooled"]), tokens).numpy()
+        errors = broken.copy()
+        errors[readable] = features["error"]
+        sound = np.array([error is None for error in errors], bool)
+        tokens = np.zeros((len(images), *features["tokens"].shape[1:]), np.float16)
+        tokens[readable] = features["tokens"]
+        embeddings = np.zeros((len(images), self.head.sizes.pooled_size), np.float32)
+        embeddings[sound] = self._project(features["pooled"], features["tokens"])[sound[readable]]
+        return Seen(embeddings, tokens, errors.tolist())
+
+    @torch.no_grad()
+    def _project(self, pooled: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """What the head makes of features, (B, D) float32."""
+        size = 1 if self._device.type == "cpu" else max(1, len(pooled))
+        parts = [np.zeros((0, self.head.sizes.pooled_size), np.float32)]
+        for start in range(0, len(pooled), size):
+            some = [torch.from_numpy(column[start : start + size]).to(self._device) for column in (pooled, tokens)]
+            parts.append(self.head(some[0], some[1] if self.head.sizes.token_size else None).cpu().numpy())
+        return np.concatenate(parts)
 
 
 def _load_calibration(folder: Path, model: str) -> Calibration | None:
@@ -74,9 +127,3 @@ def _load_calibration(folder: Path, model: str) -> Calibration | None:
         return Calibration.from_json(json.loads(path.read_bytes())) if path.exists() else None
     except ValueError as error:
         raise ModelError(f"{model}: {CALIBRATION} is broken ({error}): run jobs/evaluate.py --overwrite") from error
-
-
-def _raise_first(names: tuple[str, ...], batch: Batch) -> None:
-    for name, error in zip(names, batch["error"], strict=True):
-        if error is not None:
-            raise PictureError(f"{name}: {error}")

@@ -19,6 +19,7 @@ from artsim.siamese import build_head, save_model
 from artsim.store import Store
 
 INFO = {
+    "name": "a70",
     "fingerprint": "f1",
     "letterbox": {"sizes": [64]},
     "embed": {"size": 64, "tokens": False},
