@@ -96,10 +96,10 @@ async function failureOf(response) {
   const { error } = await response.json().catch(() => ({}));
   let message = sentence(error?.message ?? `The service answered ${response.status}`);
   const wait = Number(response.headers.get("Retry-After"));
-  if (wait > 0) message += ` Try again in ${wait} ${wait === 1 ? "second" : "seconds"}.`;
-  const named = /^\W*(first|second|picture)\b/i.exec(message)?.[1].toLowerCase();
+  if (wait > 0 && !/again in/i.test(message)) message += ` Try again in ${wait} ${wait === 1 ? "second" : "seconds"}.`;
+  const named = error?.field === "artwork" ? "second" : error?.field;
   const passes = response.status >= 500 || [408, 429].includes(response.status);
-  return new Failure(error?.reason ?? "failed", message, { zones: named ? [named] : [], passes });
+  return new Failure(error?.reason ?? "failed", message, { zones: zones[named] ? [named] : [], passes });
 }
 
 /**
@@ -144,6 +144,7 @@ function askKey(message) {
       if (dialog.returnValue !== "key") return reject(new Failure("unauthorized", message, { passes: true }));
       sessionStorage.setItem(KEY, $("key").value.trim());
       resolve();
+      if (isUnstarted) begin();
     };
     dialog.returnValue = "";
     dialog.showModal();
@@ -245,10 +246,10 @@ let limits = null;
 /** What is wrong with a file before it is sent, or null. @param {File} file */
 function objection(file) {
   if (!limits) return null;
-  const types = new Intl.ListFormat("en").format(limits.types.map(typeName));
-  if (!file.size) return `${file.name} is empty`;
-  if (file.type && !limits.types.includes(file.type)) return `${file.name} is no picture that can be read here: ${types} are`;
-  if (file.size > limits.max_bytes) return `${file.name} has ${sized(file.size)}: at most ${sized(limits.max_bytes)} are taken`;
+  const [name, types] = [`“${file.name}”`, limits.types.map(typeName).join(", ")];
+  if (!file.size) return `${name} is empty`;
+  if (file.type && !limits.types.includes(file.type)) return `${name} is no picture of a kind that is read here (${types})`;
+  if (file.size > limits.max_bytes) return `${name} has ${sized(file.size)}: at most ${sized(limits.max_bytes)} are taken`;
   return null;
 }
 
@@ -334,7 +335,7 @@ class Zone {
     const { naturalWidth: width, naturalHeight: height } = this.image;
     if (picture.file && limits && width * height > limits.max_pixels) {
       const most = Math.round(limits.max_pixels / 1e6);
-      const message = `${picture.name} has ${Math.round((width * height) / 1e6)} million pixels: at most ${most} million are taken`;
+      const message = `“${picture.name}” has ${Math.round((width * height) / 1e6)} million pixels: at most ${most} million are taken`;
       this.put(null);
       return feedback[this.panel].fail(new Failure("too_large", message, { zones: [this.name] }));
     }
@@ -471,7 +472,7 @@ function forgetComparison() {
   $("comparison").hidden = $("map-toggle").hidden = true;
   drawMap();
   const ready = zones.first.picture && zones.second.picture;
-  document.querySelector("#compare-form .primary")?.setAttribute("aria-disabled", String(!ready));
+  $("compare-now").setAttribute("aria-disabled", String(!ready));
   $("swap").hidden = !ready || Boolean(zones.second.picture?.artwork); // the service takes an artwork as the second
 }
 
@@ -600,7 +601,7 @@ function chosenArtist() {
   const found = artists.get(typed);
   const wrong = Boolean(typed) && found === undefined;
   $("artist-error").textContent = wrong ? "No artist of that name is in the index." : "";
-  $("artist").toggleAttribute("aria-invalid", wrong);
+  $("artist").setAttribute("aria-invalid", String(wrong));
   return wrong ? null : (found ?? "");
 }
 
@@ -660,7 +661,7 @@ $("search-form").addEventListener("picture", () => {
   feedback.search.stop();
   feedback.search.clear();
   $("nearest").hidden = true;
-  document.querySelector("#search-form .primary")?.setAttribute("aria-disabled", String(!zones.picture.picture));
+  $("search-now").setAttribute("aria-disabled", String(!zones.picture.picture));
 });
 $("artist").addEventListener("change", chosenArtist);
 
@@ -708,6 +709,19 @@ function offer({ genres, artists: names }) {
   $("artists").append(...names.map(({ name }) => make("option", { value: readable(name) })));
 }
 
+let isUnstarted = false;
+
+async function begin() {
+  try {
+    isUnstarted = false;
+    await start();
+  } catch (failure) {
+    if (!(failure instanceof Failure)) throw failure;
+    isUnstarted = true; // tried again with the next key
+    $("model").textContent = failure.message;
+  }
+}
+
 async function start() {
   const model = await ask("/v1/model");
   describe(model);
@@ -726,7 +740,4 @@ feedback.compare = new Feedback("compare");
 feedback.search = new Feedback("search");
 showProbability();
 if (location.hash === "#search") showPanel("search");
-start().catch((failure) => {
-  if (!(failure instanceof Failure)) throw failure;
-  $("model").textContent = failure.message;
-});
+begin();
