@@ -139,6 +139,10 @@ def _removal_lines(wanted: list[str], found: Any) -> list[str]:
     lines = [f"removed {len(set(wanted)):,} works, and what was made of them; the source still has its files"]
     lines += [f"{name}: {count:,} rows" for name, count in found.rows.items()]
     lines += [f"{name}: its report and examples showed them and are gone" for name in found.reports]
+    lines += [
+        f"{name}: its index held them and is gone: jobs/index.py makes it anew; restart what serves it"
+        for name in found.indexes
+    ]
     return lines + [
         f"{name} learned from {', '.join(ids)}: delete it or train it again (jobs/train.py --overwrite)"
         for name, ids in found.models.items()
@@ -170,6 +174,37 @@ def compare(
     answer |= meaning or dict.fromkeys(("percentiles", "probability", "prior"))
     lines = sentences(meaning) if meaning else ["not calibrated: jobs/evaluate.py measures what that means"]
     print(json.dumps(answer) if as_json else "\n".join([f"{similarity:.4f}  {first} and {second}", *lines]))
+
+
+@app.command()
+def search(
+    picture: Annotated[Path, typer.Argument(help="a picture")],
+    model: Annotated[str, typer.Option(help="folder or URL of a trained model with an index (jobs/index.py)")],
+    k: Annotated[int, typer.Option("-k", min=1, help="paintings to show")] = 12,
+    genre: Annotated[str | None, typer.Option(help="only paintings of this genre")] = None,
+    artist: Annotated[str | None, typer.Option(help="only paintings by this artist")] = None,
+    as_json: Json = False,
+) -> None:
+    """The paintings that a picture is most like, and how alike they are, from -1 to 1."""
+    given = _read(picture)
+    with _one_sentence():
+        from artsim.index import Index
+        from artsim.scorer import Scorer
+
+        scorer = Scorer.load(model)
+        index = Index.load(model, scorer.recipe)
+        num_searched = index.count(genre, artist)
+        (hits,) = index.search(scorer.embed([given]), k, genre, artist)
+    if not as_json:
+        print(f"the {len(hits)} most like {picture} among {num_searched:,} paintings:")
+        print("\n".join(f"{hit.similarity:.4f}  {hit.id}" for hit in hits))
+        return
+    results = []
+    for hit in hits:
+        meaning = scorer.calibration.meaning(hit.similarity, 0.5) if scorer.calibration else None
+        told = {name: meaning[name] if meaning else None for name in ("percentiles", "probability")}
+        results.append(hit._asdict() | {"similarity": round(hit.similarity, 6)} | told)
+    print(json.dumps({"results": results, "num_searched": num_searched, "model": model, "recipe": scorer.recipe}))
 
 
 def _read(path: Path) -> tuple[str, bytes]:

@@ -184,6 +184,14 @@ class LetterboxConfig(Section):
         return sizes
 
 
+class ThumbnailConfig(Section):
+    """Paintings as small as lists and pages show them."""
+
+    size: int = Field(256, ge=16, le=1024, description="longer side, px; no picture is enlarged")
+    jpeg_quality: int = Field(85, ge=1, le=100)
+    workers: Workers = Workers(rows_per_part=1024)
+
+
 class CaptionConfig(Section):
     """One sentence that says what a picture shows. The stand-in measures pixels; it never sees metadata."""
 
@@ -454,6 +462,15 @@ class TrainingConfig(Section):
         return tiers
 
 
+class IndexConfig(Section):
+    """How the nearest paintings are found: by comparing all while that is fast enough, beyond by cells and codes."""
+
+    max_exact: int = Field(1_000_000, ge=0, description="paintings up to which a search compares all of them")
+    factory: str = Field("", description="what FAISS's index_factory is to make; empty: by the number of paintings")
+    nprobe: int = Field(64, ge=1, description="cells that a search looks into, of an index that is not exact")
+    k_factor: int = Field(16, ge=1, description="candidates by code for each hit, which are then compared themselves")
+
+
 class AblateConfig(Section):
     """Which choices of the recipe are tried, each by training without it or with another in its place."""
 
@@ -493,6 +510,7 @@ class Config(Section):
     duplicates: DuplicatesConfig = DuplicatesConfig()
     gallery: GalleryConfig = GalleryConfig()
     letterbox: LetterboxConfig = LetterboxConfig()
+    thumbnails: ThumbnailConfig = ThumbnailConfig()
     caption: CaptionConfig = CaptionConfig()
     prompt: PromptConfig = PromptConfig()
     generate: GenerateConfig = GenerateConfig()
@@ -505,6 +523,7 @@ class Config(Section):
     head: HeadConfig = HeadConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    index: IndexConfig = IndexConfig()
     ablate: AblateConfig = AblateConfig()
     plan: PlanConfig = PlanConfig()
 

@@ -23,6 +23,8 @@ THESIS = "-thesis"
 CALIBRATION, SUBSCORES = "calibration.json", "subscores.json"
 """What its similarities mean, and in what way two pictures are alike, which jobs/evaluate.py adds."""
 LEARNED = (CALIBRATION, SUBSCORES)
+INDEX = "index"
+"""Folder in which jobs/index.py puts what finds the nearest paintings; a folder with index.json has all."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,14 @@ def check_same_features(config: Config, other: Config) -> None:
         raise TableError(f"the embeddings below {other.root} were not made as those below {config.root} ({changes})")
 
 
+def check_made_with(info: dict[str, Any], table: Table) -> None:
+    """TableError where the features of a finished table were not made as those that a model was trained on."""
+    ours, theirs = info["embed"], _settings_of(table)["embed"]
+    if fingerprint(ours) != fingerprint(theirs):
+        changes = "; ".join(differences(ours, theirs))
+        raise TableError(f"{table.name} below {table.root} was not made as what the model learned from ({changes})")
+
+
 def _settings_of(table: Table) -> dict[str, Any]:
     header = table.header()
     assert header is not None, f"{table.name} was read before"
@@ -115,8 +125,8 @@ def fetch(folder: str) -> Iterator[Path]:
 
 
 def publish(local: Path, folder: str) -> None:
-    """Put a model's files in place, config.json last; of one that was there before it goes first."""
+    """Put a model's files in place, config.json last; of one that was there before it goes first, then its index."""
     Store(folder).delete([FILES[-1]])
-    Store(folder).delete(LEARNED)
+    Store(folder).delete([f"{INDEX}/index.json", INDEX, *LEARNED])
     for name in FILES:
         Store(folder).write(name, (local / name).read_bytes())

@@ -41,6 +41,8 @@ class Removed(NamedTuple):
     """ids that each model learned from"""
     reports: list[str]
     """models whose report and examples showed a work, and were deleted"""
+    indexes: list[str]
+    """models whose index held a work, and was deleted"""
 
 
 def remove(root: str, ids: Sequence[str]) -> Removed:
@@ -79,7 +81,8 @@ def _remove(root: str, ids: Sequence[str], num_buckets: int, found: dict[str, st
     for work in book["works"]:
         for name in work["models"] if work["id"] in ids else ():
             models.setdefault(name, []).append(work["id"])
-    return Removed({name: count for name, count in rows.items() if count}, models, _delete_reports(root, ids))
+    reports, indexes = _delete_reports(root, ids), _delete_indexes(root, takedown.ids)
+    return Removed({name: count for name, count in rows.items() if count}, models, reports, indexes)
 
 
 def _find(root: str, num_buckets: int, ids: Sequence[str]) -> dict[str, str | None]:
@@ -131,6 +134,25 @@ def _delete_reports(root: str, ids: Iterable[str]) -> list[str]:
             store.delete(["examples", "metrics.json", "report.html"])
             shown.append(f"models/{name}")
     return shown
+
+
+def _delete_indexes(root: str, ids: pa.Array) -> list[str]:
+    """Delete the indexes that hold one of the works, or may hold one, as they are half-written; returns the models."""
+    held = []
+    stores = {name: Store(f"{root}/models/{name}/index") for name in Store(f"{root}/models").list()}
+    for name, there in ((name, store.list()) for name, store in stores.items()):
+        if there and _may_hold(stores[name], there, ids):
+            stores[name].delete(["index.json", ""])
+            held.append(f"models/{name}")
+    return held
+
+
+def _may_hold(index: Store, there: list[str], ids: pa.Array) -> bool:
+    from artsim.index import ARTWORKS, FILES  # loads FAISS and torch
+
+    if set(there) != set(FILES):
+        return True
+    return len(index.read_parquet([ARTWORKS], ["id"], pc.field("id").isin(ids))) > 0
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
         ("component", pa.string()),
         ("num_in_component", pa.int32()),
     ],
+    "thumbnails": [("id", pa.string()), ("image", pa.binary())],
     "captions": [("id", pa.string()), ("caption", pa.string())],
     "prompts": [*_VERSION, ("approach", pa.string()), ("prompt", pa.string()), ("num_tokens", pa.int32())],
     "generated": [*_VERSION, ("seed", pa.int64()), ("image", pa.binary()), ("box", _BOX)],

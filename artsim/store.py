@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -93,6 +94,15 @@ class Store:
         if mode == "wb" and isinstance(fs, LocalFileSystem):
             os.makedirs(os.path.dirname(path), exist_ok=True)
         return fs.open(path, mode)
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """A local path of a file: its own on a local disk, else that of a copy in a folder; there may be no file."""
+        fs, path = self._at(name)
+        if isinstance(fs, LocalFileSystem):
+            return Path(path)
+        with self._telling(name, "read"), suppress(FileNotFoundError):
+            fs.get_file(path, str(folder / name))
+        return folder / name
 
     def rename(self, old: str, new: str) -> None:
         """Give a file another name, in the place of the file that has it."""

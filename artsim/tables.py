@@ -24,8 +24,14 @@ from artsim.store import Store
 
 FORMAT = 1
 MAX_ROW_GROUP_BYTES = 16_000_000
+MAX_THUMBNAILS_BYTES = 250_000
+"""Of a row group of `thumbnails`, whose rows are read one at a time."""
 MAX_PART_BYTES = 128_000_000
 QUARANTINE = "_quarantine"
+_SCRIPTS = {
+    **{"resized": "resize", "thumbnails": "thumbnail", "generated": "generate"},
+    **dict.fromkeys(("edited", "edited_versions"), "edit"),
+}
 _PART_NAME = re.compile(r"(?P<bucket>\d{5})-(?:(?P<reason>[a-z_]+)-)?(?P<rows>\d+)-[0-9a-f]{16}\.parquet")
 
 
@@ -83,9 +89,7 @@ class Table:
         """The manifest of a table that others read; raises TableError where it is not finished."""
         manifest = self.manifest()
         if manifest is None:
-            script = {"resized": "resize", "generated": "generate", "edited": "edit", "edited_versions": "edit"}.get(
-                self.name, "run"
-            )
+            script = _SCRIPTS.get(self.name, "run")
             raise TableError(f"table {self.name} below {self.root} is not finished: run jobs/{script}.py first")
         return manifest
 
@@ -126,8 +130,9 @@ class Table:
         names = []
         for bucket, chunk in self.by_bucket(rows):
             for part in _cut(chunk, MAX_PART_BYTES):
+                size = MAX_THUMBNAILS_BYTES if self.name == "thumbnails" else MAX_ROW_GROUP_BYTES
                 name = f"{bucket:05d}-{len(part)}-{_digest(part, (*self.key, 'input_hash', 'row_hash'))}.parquet"
-                self.store.write(name, _parquet(part, self.key))
+                self.store.write(name, _parquet(part, self.key, size))
                 names.append(name)
         return names
 
@@ -274,7 +279,8 @@ def sample_quarantine(table: Table, num_rows: int = 5) -> list[dict[str, Any]]:
 
 
 ORDER = (
-    *("artworks", "duplicates", "resized", "captions", "prompts", "generated", "generated_captions", "embeddings"),
+    *("artworks", "duplicates", "resized", "thumbnails", "captions", "prompts", "generated", "generated_captions"),
+    "embeddings",
     *("generated_embeddings", "caption_embeddings", "generated_caption_embeddings", "cues", "generated_cues"),
     *("splits", "triplets"),
     *("edited", "edited_versions", "edited_embeddings", "edited_version_embeddings", "edited_cues"),
@@ -336,8 +342,8 @@ def _cut(rows: pa.Table, max_bytes: int) -> Iterable[pa.Table]:
     yield from _cut(rows.slice(half), max_bytes)
 
 
-def _parquet(rows: pa.Table, key: Sequence[str]) -> bytes:
-    """One Parquet file with row groups below MAX_ROW_GROUP_BYTES; statistics for scalars, so that readers can skip."""
+def _parquet(rows: pa.Table, key: Sequence[str], max_group_bytes: int = MAX_ROW_GROUP_BYTES) -> bytes:
+    """One Parquet file with row groups of at most so many bytes; statistics for scalars, so that readers can skip."""
     # Key and hashes lie together, in the middle: with either square of `resized` they are one range of bytes.
     others = [name for name in rows.column_names if name not in (*key, "input_hash", "row_hash")]
     middle = [name for name in rows.column_names if name not in others]
@@ -348,7 +354,7 @@ def _parquet(rows: pa.Table, key: Sequence[str]) -> bytes:
     with pq.ParquetWriter(
         buffer, rows.schema, compression=compression, use_dictionary=False, write_statistics=scalars
     ) as writer:
-        for group in _cut(rows, MAX_ROW_GROUP_BYTES):
+        for group in _cut(rows, max_group_bytes):
             writer.write_table(group)
     return buffer.getvalue()
 

@@ -26,13 +26,28 @@ from artsim.planning import COPIES_OF_WEIGHTS, HEADER, HeadRates, Plan, duration
 from artsim.sources import count_paintings
 from artsim.step import Step
 from artsim.store import Store
-from jobs import caption, cue, duplicates, edit, embed, generate, ingest, prompt, resize, split, train, triplets
+from jobs import (
+    caption,
+    cue,
+    duplicates,
+    edit,
+    embed,
+    generate,
+    ingest,
+    prompt,
+    resize,
+    split,
+    thumbnail,
+    train,
+    triplets,
+)
 
 Make = tuple[Callable[[Config], Step], str, str]
 """What makes a step, its section of the settings, and the table if the section has a choice."""
 STEPS: tuple[Make, ...] = (
     (ingest.step_of, "source", ""),
     (resize.step_of, "letterbox", ""),
+    (thumbnail.step_of, "thumbnails", ""),
     (caption.step_of, "caption", "captions"),
     (prompt.step_of, "prompt", ""),
     (generate.step_of, "generate", ""),

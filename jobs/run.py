@@ -21,11 +21,13 @@ from jobs import (
     embed,
     evaluate,
     generate,
+    index,
     ingest,
     pairs,
     prompt,
     resize,
     split,
+    thumbnail,
     train,
     triplets,
 )
@@ -34,6 +36,7 @@ STEPS = (
     (ingest, ()),
     (duplicates, ()),
     (resize, ()),
+    (thumbnail, ()),
     (caption, ("caption.table=captions",)),
     (prompt, ()),
     (generate, ()),
@@ -54,6 +57,7 @@ STEPS = (
     (cue, ("cues.table=edited_cues",)),
     (train, ()),
     (evaluate, ()),
+    (index, ()),
 )
 WITHOUT_CAPTIONS = tuple(step for step in STEPS if "caption_embeddings" not in "".join(step[1]))
 """For vision models that cannot embed texts."""
@@ -97,6 +101,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = parse_command(given, __doc__).config
     # Pairs that exist already take the place of what would make them.
     left_out = {prompt, generate} if config.pairs.uri else {pairs}
+    if config.head.caption_fusion:  # nobody searches with a picture and its caption
+        left_out.add(index)
     pinned = _revisions(config)
     for job, settings in STEPS if has_text_tower(config.embed.model) else WITHOUT_CAPTIONS:
         if job in left_out or ("edited" in "".join(settings) and not _may_edit(config, job)):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +51,20 @@ def by_bucket(function: Callable[..., T], num_buckets: int, *arguments: object) 
     shared = [ray.put(argument) for argument in arguments]
     found: list[T] = ray.get([task.remote(*shared, bucket) for bucket in range(num_buckets)])
     return found
+
+
+def each_bucket(function: Callable[..., T], num_buckets: int, arguments: Sequence[object]) -> Iterator[T]:
+    """The same one after the other, as they are asked for: of the others only a few are under way or wait."""
+    task: Any = ray.remote(num_cpus=1)(function)
+    shared = [ray.put(argument) for argument in arguments]
+    at_once = 2 * max(1, int(ray.cluster_resources().get("CPU", 0)))
+    under_way: deque[ray.ObjectRef] = deque()
+    for bucket in range(num_buckets):
+        if len(under_way) == at_once:
+            yield ray.get(under_way.popleft())
+        under_way.append(task.remote(*shared, bucket))
+    while under_way:
+        yield ray.get(under_way.popleft())
 
 
 def num_workers(workers: Workers) -> int:

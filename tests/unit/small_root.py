@@ -26,6 +26,7 @@ READS: dict[str, tuple[str, ...]] = {
     "artworks": ("_listing",),
     "duplicates": ("artworks",),
     "resized": ("artworks",),
+    "thumbnails": ("resized",),
     "captions": ("resized",),
     "prompts": ("captions", "artworks"),
     "generated": ("prompts", "resized"),
