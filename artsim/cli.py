@@ -207,6 +207,23 @@ def search(
     print(json.dumps({"results": results, "num_searched": num_searched, "model": model, "recipe": scorer.recipe}))
 
 
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="whose key it is; letters, digits and ._@-")],
+    file: Annotated[Path | None, typer.Option(help="the service's file of keys, to which its line is added")] = None,
+) -> None:
+    """Make an API key for the service: it is printed this once, alone on standard output."""
+    from artsim import keys
+
+    with _one_sentence():
+        secret, line = keys.make(name)
+        if file is not None:
+            keys.append(file, line)
+    print(secret)
+    where = f"is added to {file}" if file else "belongs into the file of keys"
+    print(f"Give it to {name} now: only the hash is kept. This line {where}:\n{line}", file=sys.stderr)
+
+
 def _read(path: Path) -> tuple[str, bytes]:
     try:
         return str(path), path.read_bytes()
