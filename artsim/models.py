@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,6 +106,11 @@ def _settings_of(table: Table) -> dict[str, Any]:
     assert header is not None, f"{table.name} was read before"
     settings: dict[str, Any] = header["recipe"]["settings"]
     return settings
+
+
+def root_of(model: str) -> str:
+    """The root that a model folder lies below: `<root>/models/<name>`."""
+    return posixpath.dirname(posixpath.dirname(model.rstrip("/")))
 
 
 @contextmanager

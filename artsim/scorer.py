@@ -6,7 +6,7 @@ Shapes: B pictures, D width of an embedding, N patches in a row-major square gri
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from artsim import UserError
 from artsim.calibration import Calibration
 from artsim.config import EmbedConfig, LetterboxConfig, Workers
 from artsim.models import CALIBRATION, fetch
+from artsim.schemas import Batch
 from artsim.siamese import Head, ModelError, load_model
 from artsim.stages import embed_image_stage
 from artsim.stages.letterbox import Letterbox
@@ -94,12 +95,16 @@ class Scorer:
                 raise PictureError(f"{name}: {error}")
         return seen.embeddings
 
-    def look(self, images: Sequence[bytes]) -> Seen:
-        """Look at encoded pictures (B,)."""
-        boxed = self._letterbox({"image": np.array([*images, None], object)[:-1]})
-        broken = boxed["error"]
+    def look(self, images: Sequence[bytes], run: Callable[..., Iterable[Any]] = map) -> Seen:
+        """Look at encoded pictures (B,). `run` makes them squares: an executor's `map` makes several at a time."""
+        boxed = list(run(self._square, images))
+        broken = np.array([*(row["error"][0] for row in boxed), None], object)[:-1]
         readable = np.array([error is None for error in broken], bool)
-        square = {name: boxed[f"{name}_{self._size}"][readable] for name in ("image", "box")}
+        sizes = {"image": np.zeros(0, object), "box": np.zeros((0, 4), np.int32)}
+        square = {
+            name: np.concatenate([none, *(row[f"{name}_{self._size}"] for row in boxed if row["error"][0] is None)])
+            for name, none in sizes.items()
+        }
         features = self._embed(square)
         errors = broken.copy()
         errors[readable] = features["error"]
@@ -109,6 +114,9 @@ class Scorer:
         embeddings = np.zeros((len(images), self.head.sizes.pooled_size), np.float32)
         embeddings[sound] = self._project(features["pooled"], features["tokens"])[sound[readable]]
         return Seen(embeddings, tokens, errors.tolist())
+
+    def _square(self, image: bytes) -> Batch:
+        return self._letterbox({"image": np.array([image, None], object)[:-1]})
 
     @torch.no_grad()
     def _project(self, pooled: np.ndarray, tokens: np.ndarray) -> np.ndarray:

@@ -258,7 +258,7 @@ def test_a_broken_index_is_one_sentence(name: str, damage: str, vectors: np.ndar
         noise = np.random.default_rng(0).integers(0, 256, len(data), np.uint8).tobytes()
         path.write_bytes(data[: len(data) // 2] if damage == "cut" else noise)
     kind = IndexMissingError if (name, damage) == (INFO, "gone") else IndexBrokenError
-    with pytest.raises(kind, match="jobs/index.py") as wrong:
+    with pytest.raises(kind, match=r"jobs/index\.py") as wrong:
         Index.load(model)
     assert len(str(wrong.value).splitlines()) == 1
 

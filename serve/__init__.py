@@ -1,0 +1,1 @@
+"""The scorer online: a Ray Serve application, its settings and its page."""
