@@ -1,4 +1,4 @@
-"""One finished root with an index, and one service over it."""
+"""One service over one finished root."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 from serve import local
 from serve.local import Service
-from tests.cluster.programs import run
 
 ONE = {"autoscaling_config": None, "num_replicas": 1}
 """Options of a deployment that does not scale."""
@@ -20,10 +19,7 @@ ONE = {"autoscaling_config": None, "num_replicas": 1}
 @pytest.fixture(scope="session")
 def served_root(whole: tuple[Path, str]) -> Path:
     """A finished root with thumbnails and an index."""
-    root = whole[0]
-    run("thumbnail", root)
-    run("index", root)
-    return root
+    return whole[0]
 
 
 @pytest.fixture(scope="session")
