@@ -620,8 +620,10 @@ function search() {
 
 /** @param {{results: Artwork[], num_searched: number}} found */
 function showNearest({ results, num_searched: num }) {
-  const among = num === 1 ? "1 painting" : `${num.toLocaleString("en")} paintings`;
-  $("nearest-name").textContent = results.length ? `The nearest ${results.length} of ${among}` : `None: there are no such paintings`;
+  const isAll = results.length === num;
+  const some = `The nearest ${results.length} of ${num.toLocaleString("en")} paintings`;
+  const all = num > 1 ? `All ${num} such paintings, nearest first` : ["There is no such painting", "The one such painting"][num];
+  $("nearest-name").textContent = isAll ? all : some;
   $("grid").replaceChildren(...results.map(card));
   $("nearest").hidden = false;
   announce(`${$("nearest-name").textContent}.`);
@@ -663,7 +665,10 @@ $("search-form").addEventListener("picture", () => {
   $("nearest").hidden = true;
   $("search-now").setAttribute("aria-disabled", String(!zones.picture.picture));
 });
-$("artist").addEventListener("change", chosenArtist);
+$("artist").addEventListener("input", () => {
+  $("artist-error").textContent = ""; // not once the field is left: the button would move away under the click
+  $("artist").removeAttribute("aria-invalid");
+});
 
 // Panels, the model, and the start -------------------------------------------------------------------------------
 

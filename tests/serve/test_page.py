@@ -176,6 +176,20 @@ def test_finds_the_nearest_of_one_genre_and_compares(page: Page, service: str, p
     expect(page.locator("#similarity")).to_have_text(_signed(answer.value.json()["similarity"]))
 
 
+def test_finds_the_nearest_by_one_artist(page: Page, service: str, pictures: list[Path]) -> None:
+    artist = httpx.get(f"{service}/v1/filters").json()["artists"][0]["name"]
+    page.click("#tab-search")
+    page.set_input_files("#zone-picture", pictures[0])
+    page.fill("#artist", "nobody of this name")
+    page.click("#search-now")
+    expect(page.locator("#artist-error")).to_contain_text("No artist of that name")
+    page.fill("#artist", artist)
+    with page.expect_response("**/v1/search") as answer:
+        page.click("#search-now")
+    assert {work["artist"] for work in answer.value.json()["results"]} == {artist}
+    expect(page.locator(".work").first).to_be_visible()
+
+
 def test_takes_pictures_that_are_dropped_or_pasted(page: Page, pictures: list[Path]) -> None:
     for kind, event, picture in (
         ("drop", "new DragEvent('drop', {dataTransfer: files, bubbles: true})", pictures[0]),
