@@ -2,7 +2,7 @@
 
 A key is 256 random bits, so that no one can guess it, not even from its hash at any number of tries a second. A slow
 salted hash protects passwords, which people choose and others guess; for secrets of 112 bits of entropy or more NIST
-asks for a plain approved hash (SP 800-63B, 5.1.2.2). It costs microseconds, so that asking with wrong keys loads nobody.
+asks for a plain approved hash (SP 800-63B, 5.1.2.2). It costs microseconds, so that wrong keys load nobody.
 """
 
 from __future__ import annotations

@@ -131,9 +131,7 @@ def test_the_command_adds_to_the_file_and_refuses_a_name_that_is_there(path: Pat
 
     again = key("museum", "--file", str(path))
     assert again.exit_code == 1
-    assert again.output.strip() == (
-        f"error: {path}: museum has a key; take its line out first, or choose another name"
-    )
+    assert again.output.strip() == (f"error: {path}: museum has a key; take its line out first, or choose another name")
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["keys.txt"]
 
