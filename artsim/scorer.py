@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,17 @@ class PictureError(UserError, ValueError):
     """A picture that cannot be scored; the message names it and says why."""
 
 
+class Seen(NamedTuple):
+    """What was seen of B pictures."""
+
+    embeddings: np.ndarray
+    """(B, D) float32 of length 1; zeros where the picture cannot be read"""
+    tokens: np.ndarray
+    """(B, N, T) float16; zeros where the picture cannot be read"""
+    errors: list[str | None]
+    """(B,) why a picture cannot be read"""
+
+
 class Scorer:
     """A trained head behind the features that it was trained on."""
 
@@ -31,7 +42,7 @@ class Scorer:
         self.calibration = calibration
         """What the similarities mean; None where the model was not evaluated, or before that was measured."""
         self._letterbox = Letterbox(LetterboxConfig(**info["letterbox"]), info["max_pixels"])
-        embed = EmbedConfig(**info["embed"])
+        embed = EmbedConfig(**info["embed"] | {"tokens": True})
         self._embed = embed_image_stage(embed)(embed)
         self._size = int(info["embed"]["size"])
         self.recipe: str = info["fingerprint"]
@@ -66,6 +77,17 @@ class Scorer:
         tokens = torch.from_numpy(features["tokens"]) if self._head.sizes.token_size else None
         with torch.no_grad():
             return self._head(torch.from_numpy(features["pooled"]), tokens).numpy()
+
+    def look(self, images: list[bytes]) -> Seen:
+        """Embeddings and patch tokens of encoded pictures; one that cannot be read does not stop the others."""
+        boxed = self._letterbox({"image": np.array([*images, None], object)[:-1]})
+        features = self._embed({"image": boxed[f"image_{self._size}"], "box": boxed[f"box_{self._size}"]})
+        errors = [one or other for one, other in zip(boxed["error"], features["error"], strict=True)]
+        tokens = torch.from_numpy(features["tokens"]) if self._head.sizes.token_size else None
+        with torch.no_grad():
+            embeddings = self._head(torch.from_numpy(features["pooled"]), tokens).numpy()
+        embeddings[[error is not None for error in errors]] = 0
+        return Seen(embeddings, features["tokens"], errors)
 
 
 def _load_calibration(folder: Path, model: str) -> Calibration | None:
