@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -157,10 +158,15 @@ def compare(
     prior: Annotated[
         float, typer.Option(help="share of the pairs at hand that are an original and its version, 0 to 1")
     ] = 0.5,
+    drawing: Annotated[
+        str | None, typer.Option("--map", help="a .png file: both pictures, matching patches joined")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """How alike two pictures are, from -1 to 1, and what that means."""
+    """How alike two pictures are, from -1 to 1, and what that means; with --map also where they match."""
     pictures = [_read(path) for path in (first, second)]  # a misspelt name is told at once
+    if drawing is not None and not drawing.lower().endswith(".png"):
+        sys.exit(f"error: --map {drawing}: is written as PNG, so its name must end in .png")
     from artsim.calibration import check_prior, sentences
 
     with _one_sentence():
@@ -168,12 +174,33 @@ def compare(
         from artsim.scorer import Scorer
 
         scorer = Scorer.load(model)
-        similarity = scorer.compare(*pictures)
+        seen = scorer.read(pictures)
+        similarity = float(seen.embeddings[0] @ seen.embeddings[1])
+        found = None if drawing is None else _draw_map(scorer, seen, pictures, drawing)
     meaning = scorer.calibration.meaning(similarity, prior) if scorer.calibration else None
     answer = {"similarity": round(similarity, 6), "model": model, "recipe": scorer.recipe}
-    answer |= meaning or dict.fromkeys(("percentiles", "probability", "prior"))
+    answer |= (meaning or dict.fromkeys(("percentiles", "probability", "prior"))) | {"map": found}
     lines = sentences(meaning) if meaning else ["not calibrated: jobs/evaluate.py measures what that means"]
+    if found:
+        lines.append(f"{len(found['matches'])} of {found['grid'] ** 2} patches match: {drawing} shows where")
     print(json.dumps(answer) if as_json else "\n".join([f"{similarity:.4f}  {first} and {second}", *lines]))
+
+
+def _draw_map(scorer: Any, seen: Any, pictures: list[tuple[str, bytes]], place: str) -> dict[str, Any]:
+    """Write a PNG of where two pictures match, whole or not at all; and the matches for programs."""
+    from io import BytesIO
+
+    from artsim import correspondence, images
+    from artsim.store import Store
+
+    matches = scorer.match(*seen.tokens)
+    # The scorer has read both by now, within its own limit of pixels.
+    first, second = (images.decode_small(data, sys.maxsize, correspondence.MAX_HEIGHT_PX)[0] for _, data in pictures)
+    file = BytesIO()
+    correspondence.draw(first, second, matches).save(file, "PNG", optimize=True)
+    folder, name = posixpath.split(place)
+    Store(folder or ("/" if place.startswith("/") else "."), "--map").write(name, file.getvalue())
+    return correspondence.to_json(matches, seen.tokens.shape[1])
 
 
 @app.command()

@@ -16,6 +16,7 @@ import torch
 from artsim import UserError
 from artsim.calibration import Calibration
 from artsim.config import EmbedConfig, LetterboxConfig, Workers
+from artsim.correspondence import Match, match
 from artsim.models import CALIBRATION, fetch
 from artsim.schemas import Batch
 from artsim.siamese import Head, ModelError, load_model
@@ -89,11 +90,24 @@ class Scorer:
 
     def embed(self, pictures: Sequence[tuple[str, bytes]]) -> np.ndarray:
         """Embeddings (B, D) float32 of length 1; PictureError names the first picture that cannot be read."""
+        return self.read(pictures).embeddings
+
+    def read(self, pictures: Sequence[tuple[str, bytes]]) -> Seen:
+        """Look at pictures that have names; PictureError names the first that cannot be read."""
         seen = self.look([image for _, image in pictures])
         for (name, _), error in zip(pictures, seen.errors, strict=True):
             if error is not None:
                 raise PictureError(f"{name}: {error}")
-        return seen.embeddings
+        return seen
+
+    def match(self, first: np.ndarray, second: np.ndarray) -> list[Match]:
+        """Where two pictures match by their tokens (N, T); ModelError where patches are of squares with their bars."""
+        if self.info["embed"].get("preprocessing") == "model":
+            raise ModelError(
+                f"{self.name}: its encoder sees pictures with black bars (embed.preprocessing = model), so that its "
+                "patches are not places in them: embed and train with embed.preprocessing = content for a map"
+            )
+        return match(first, second)
 
     def look(self, images: Sequence[bytes], run: Callable[..., Iterable[Any]] = map) -> Seen:
         """Look at encoded pictures (B,). `run` makes them squares: an executor's `map` makes several at a time."""

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
-from artsim.correspondence import match, to_json
 
 from artsim.calibration import check_prior, sentences
 from artsim.clients import StoreError
+from artsim.correspondence import to_json
 from artsim.images import FORMATS
 from artsim.index import Index, IndexMissingError, SearchError
 from artsim.models import root_of
@@ -68,8 +68,17 @@ class Likeness:
         similarity = float(_readable("first", first).embedding @ other.embedding)
         meaning = self._meaning(similarity, prior)
         words = sentences(meaning)[0] if meaning["percentiles"] else "not calibrated: the model was not evaluated"
-        found = {"map": _map(first, other) if wants_map else None, "prior": prior, "sentence": words}
+        found = {"map": self._map(first, other) if wants_map else None, "prior": prior, "sentence": words}
         return meaning | found | self.signature
+
+    def _map(self, first: Look, second: Look) -> dict[str, Any]:
+        if not len(second.tokens):
+            raise Refusal(400, "no_map", "A map needs two pictures: the index keeps no patches of paintings.", "map")
+        try:
+            matches = self._scorer.match(first.tokens, second.tokens)
+        except ModelError as error:
+            raise Refusal(400, "no_map", _sentence(error), "map") from error
+        return to_json(matches[:MAX_MATCHES], len(first.tokens))
 
     def search(self, picture: Look, k: int, genre: str | None, artist: str | None) -> dict[str, Any]:
         """The Hits of a picture; raises Refusal."""
@@ -181,12 +190,6 @@ def _unknown(row_id: str) -> Refusal:
 
 def _artwork(facts: dict[str, Any]) -> dict[str, Any]:
     return {name: facts[name] for name in _FACTS} | {"thumbnail": f"/v1/artworks/{quote(facts['id'])}/thumbnail"}
-
-
-def _map(first: Look, second: Look) -> dict[str, Any]:
-    if not len(second.tokens):
-        raise Refusal(400, "no_map", "A map needs two pictures: the index keeps no patches of paintings.", "map")
-    return to_json(match(first.tokens, second.tokens)[:MAX_MATCHES], len(first.tokens))
 
 
 def _sentence(error: Exception) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from artsim.calibration import Calibration, calibrate
@@ -69,6 +70,7 @@ def test_a_calibrated_model_says_what_its_similarity_means(model: str, pictures:
         "percentiles": pytest.approx(known.percentiles(similarity), abs=1e-4),
         "probability": pytest.approx(float(known.probability(similarity)), abs=1e-4),
         "prior": 0.5,
+        "map": None,
     }
     rare = json.loads(compare(*pictures, "--model", model, "--json", "--prior", "0.01").output)
     odds = [found["probability"] / (1 - found["probability"]) for found in (answer, rare)]
@@ -94,6 +96,7 @@ def test_a_model_that_was_not_calibrated_gives_the_cosine_alone(model: str, pict
         "percentiles": None,
         "probability": None,
         "prior": None,
+        "map": None,
     }
     lines = compare(*pictures, "--model", model).output.splitlines()
     assert lines[0] == f"{answer['similarity']:.4f}  {pictures[0]} and {pictures[1]}"
@@ -124,3 +127,42 @@ def test_a_model_that_is_trained_anew_loses_its_calibration(model: str, tmp_path
         assert {path.name for path in local.iterdir()} == {"model.safetensors", "config.json", "calibration.json"}
         publish(local, model)
     assert {path.name for path in Path(model).iterdir()} == {"model.safetensors", "config.json"}
+
+
+def test_a_map_shows_where_they_match(model: str, pictures: list[str], tmp_path: Path) -> None:
+    place = tmp_path / "maps" / "out.png"
+    plain = json.loads(compare(pictures[0], pictures[0], "--model", model, "--json").output)
+    answer = json.loads(compare(pictures[0], pictures[0], "--model", model, "--json", "--map", str(place)).output)
+    found = answer.pop("map")
+    assert answer | {"map": None} == plain
+    assert found["grid"] == 7
+    assert len(found["matches"]) > 20
+    assert all(match["first"] == match["second"] and match["similarity"] == 1 for match in found["matches"])
+    with Image.open(place) as image:
+        image.load()
+        assert image.format == "PNG"
+        assert image.width == pytest.approx(1600, abs=2)
+    assert [path.name for path in place.parent.iterdir()] == ["out.png"]
+    lines = compare(pictures[0], pictures[0], "--model", model, "--map", str(place)).output.splitlines()
+    assert lines[-1] == f"{len(found['matches'])} of 49 patches match: {place} shows where"
+
+
+def test_a_map_that_cannot_be_made_is_one_sentence_and_leaves_nothing(
+    model: str, pictures: list[str], tmp_path: Path
+) -> None:
+    place, broken = tmp_path / "out.png", tmp_path / "broken.jpg"
+    broken.write_bytes(Path(pictures[0]).read_bytes()[:300])
+    blocked = tmp_path / "file"
+    blocked.touch()
+    wrong = {
+        (pictures[0], str(broken), str(place)): f"error: {broken}: ",
+        (*pictures, str(tmp_path / "out.jpg")): f"error: --map {tmp_path / 'out.jpg'}: is written as PNG",
+        (*pictures, str(blocked / "out.png")): f"error: --map: {blocked / 'out.png'} cannot be written",
+    }
+    before = set(tmp_path.iterdir())
+    for (first, second, out), message in wrong.items():
+        result = compare(first, second, "--model", model, "--map", out)
+        assert result.exit_code == 1
+        assert result.output.startswith(message)
+        assert len(result.output.strip().splitlines()) == 1
+    assert set(tmp_path.iterdir()) == before
