@@ -29,7 +29,9 @@ MAX_THUMBNAILS_BYTES = 250_000
 MAX_PART_BYTES = 128_000_000
 QUARANTINE = "_quarantine"
 _SCRIPTS = {
-    **{"resized": "resize", "thumbnails": "thumbnail", "generated": "generate"},
+    "resized": "resize",
+    "thumbnails": "thumbnail",
+    "generated": "generate",
     **dict.fromkeys(("edited", "edited_versions"), "edit"),
 }
 _PART_NAME = re.compile(r"(?P<bucket>\d{5})-(?:(?P<reason>[a-z_]+)-)?(?P<rows>\d+)-[0-9a-f]{16}\.parquet")

@@ -5,6 +5,15 @@ from artsim.pipeline.job import Summary, begin, main, run, unpack
 from artsim.step import Step
 
 __all__ = [
-    *("Step", "Summary", "begin", "by_bucket", "connect", "each_bucket", "main", "num_workers", "run", "shortage"),
+    "Step",
+    "Summary",
+    "begin",
+    "by_bucket",
+    "connect",
+    "each_bucket",
+    "main",
+    "num_workers",
+    "run",
+    "shortage",
     "unpack",
 ]
