@@ -4,6 +4,7 @@ python jobs/bench.py resize source=/path/to/paintings letterbox.workers.batch_si
 python jobs/bench.py resume num_rows=10000000
 python jobs/bench.py train num_runs=5
 python jobs/bench.py evaluate num_paintings=81445
+python jobs/bench.py search num_paintings=81445 size=512
 python jobs/bench.py serve model=runs/demo/models/a70 concurrency=1,8,32
 python jobs/bench.py generate --random-weights --against thesis num_rows=64
 
@@ -43,6 +44,7 @@ from artsim.training import Features, Pairs, Rows, TrainingState, start_training
 from artsim.training import statistics as feature_statistics
 from artsim.turns import Measurement, Report, in_turns
 from jobs.bench_evaluation import EvaluateBench, bench_evaluate
+from jobs.bench_search import SearchBench, bench_search
 from jobs.bench_serving import ServeBench, bench_serve
 from jobs.bench_tables import ResizeBench, ResumeBench, bench_resize, bench_resume
 
@@ -154,6 +156,7 @@ BENCHMARKS: dict[str, tuple[type[Section], Callable[[Any, Sequence[str]], Report
     "embed": (ModelBench, _of_model(bench_embed)),
     "train": (TrainBench, bench_train),
     "evaluate": (EvaluateBench, bench_evaluate),
+    "search": (SearchBench, bench_search),
     "serve": (ServeBench, bench_serve),
 }
 

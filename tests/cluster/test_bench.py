@@ -81,10 +81,22 @@ def test_evaluate_judges_every_scorer_with_its_calibration(capsys: pytest.Captur
     assert report["peak_gb"] > 0
 
 
+def test_search_finds_what_brute_force_finds(capsys: pytest.CaptureFixture[str]) -> None:
+    bench.main(["search", "num_paintings=2000", "size=32", "num_queries=10"])
+    report = json.loads(capsys.readouterr().out)
+    assert (report["name"], report["unit"], report["factory"], report["recall"]) == ("search", "ms", "Flat", 1.0)
+    assert report["num_left"]["all"] == 2000 > report["num_left"]["genre"] > report["num_left"]["artist"] > 0
+    assert 0 < report["ours"] == report["runs"]["all"]["p50"] <= report["runs"]["all"]["p99"]
+    assert report["file_mb"] > 2000 * 32 * 4 / 1e6
+
+
 def test_a_misspelt_name_or_setting_is_one_sentence() -> None:
     for argv, message in (
-        ([], "NAME is one of resize, resume, caption, prompt, generate, embed, train, evaluate, not ''"),
-        (["resise"], "NAME is one of resize, resume, caption, prompt, generate, embed, train, evaluate, not 'resise'"),
+        ([], "NAME is one of resize, resume, caption, prompt, generate, embed, train, evaluate, search, not ''"),
+        (
+            ["resise"],
+            "NAME is one of resize, resume, caption, prompt, generate, embed, train, evaluate, search, not 'resise'",
+        ),
         (["resize", "num_run=3"], "num_run = 3: no such setting; known are against, source, num_paintings"),
         (["train", "num_runs=0"], "num_runs = 0: Input should be greater than or equal to 1"),
         (["train", "num_runs"], "num_runs: write key=value"),

@@ -29,14 +29,32 @@ def test_run_makes_every_table_a_model_and_a_report(whole: tuple[Path, str]) -> 
     edited = {name: counts.pop(name) for name in list(counts) if name.startswith("edited")}
     assert len(edited) == 5
     assert all(done == expected > 0 for done, expected in edited.values())
-    originals = {"duplicates", "resized", "captions", "embeddings", "caption_embeddings", "cues", "splits/a70"}
+    originals = {
+        "duplicates",
+        "resized",
+        "thumbnails",
+        "captions",
+        "embeddings",
+        "caption_embeddings",
+        "cues",
+        "splits/a70",
+    }
     versions = {"prompts", "generated", "generated_captions", "generated_embeddings", "generated_caption_embeddings"}
     versions |= {"generated_cues"}
     assert counts == dict.fromkeys(originals, (n, n)) | dict.fromkeys(versions, (2 * n, 2 * n))
     report, model = output.splitlines()[-2:]
     assert "<html" in Path(report).read_text()
     assert {path.name for path in Path(model).iterdir()} >= {
-        *("model.safetensors", "config.json", "metrics.json", "metrics.jsonl", "report.html", "checkpoints", "examples")
+        *(
+            "model.safetensors",
+            "config.json",
+            "metrics.json",
+            "metrics.jsonl",
+            "report.html",
+            "checkpoints",
+            "examples",
+        ),
+        "index",
     }
 
 
@@ -63,6 +81,7 @@ def test_a_second_run_finds_nothing_to_do(whole: tuple[Path, str], paintings: Pa
     output = run("run", root, f"source.uri={paintings}", "max_failure_rate=0.1")
     assert set(re.findall(r"(\d+) new in", output)) == {"0"}
     assert "trained already" in output
+    assert "indexed already" in output
     assert contents(root, "generated") == before
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,12 @@ def similarity(double: Service, pair: dict[str, bytes]) -> float:
 
 def processes(service: Service, name: str) -> list[psutil.Process]:
     """Those of its Ray whose title begins with a name."""
-    found = psutil.Process(service.process.pid).children(recursive=True)
-    return [one for one in found if " ".join(one.cmdline()).startswith(name)]
+    found = []
+    for process in psutil.Process(service.process.pid).children(recursive=True):
+        with suppress(psutil.Error):  # it just died
+            if " ".join(process.cmdline()).startswith(name):
+                found.append(process)
+    return found
 
 
 def kill_one(service: Service, name: str) -> float:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -13,9 +14,12 @@ from typer.testing import CliRunner, Result
 
 from artsim.calibration import Calibration, calibrate
 from artsim.cli import app
-from artsim.config import HeadConfig
+from artsim.config import HeadConfig, IndexConfig
 from artsim.images import encode_jpeg
+from artsim.index import FACTS
+from artsim.indexing import Builder, settings_of
 from artsim.models import fetch, publish
+from artsim.scorer import Scorer
 from artsim.siamese import build_head, save_model
 from artsim.store import Store
 
@@ -121,7 +125,61 @@ def test_a_broken_calibration_is_one_sentence(broken: bytes, model: str, picture
     assert len(result.output.strip().splitlines()) == 1
 
 
-def test_a_model_that_is_trained_anew_loses_its_calibration(model: str, tmp_path: Path) -> None:
+@pytest.fixture
+def indexed(model: str, pictures: list[str]) -> str:
+    """The model with an index of two paintings, which are the pictures."""
+    embeddings = Scorer.load(model).embed([(path, Path(path).read_bytes()) for path in pictures])
+    rows = [
+        {"id": f"{genre}/nobody_{name}", "genre": genre, "artist": "nobody", "title": name, "width": 120, "height": 80}
+        for genre, name in (("Baroque", "first"), ("Cubism", "second"))
+    ]
+    with Builder(settings_of(IndexConfig(), 2, 512), 2) as builder:
+        builder.add(pa.Table.from_pylist(rows, FACTS), embeddings)
+        builder.publish(f"{model}/index", "f1", {})
+    return model
+
+
+def search(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["search", *arguments])
+
+
+def test_a_search_names_the_nearest_paintings_and_what_that_means(indexed: str, pictures: list[str]) -> None:
+    first, second = (Path(path).read_bytes() for path in pictures)
+    similarity = Scorer.load(indexed).compare(("first", first), ("second", second))
+    known = calibration()
+    Store(indexed).write_json("calibration.json", known.to_json())
+    answer = json.loads(search(pictures[1], "--model", indexed, "--json").output)
+    assert [hit["id"] for hit in answer["results"]] == ["Cubism/nobody_second", "Baroque/nobody_first"]
+    assert answer["results"][1] == {
+        "id": "Baroque/nobody_first",
+        "genre": "Baroque",
+        "artist": "nobody",
+        "title": "first",
+        "width": 120,
+        "height": 80,
+        "similarity": pytest.approx(similarity, abs=1e-5),
+        "percentiles": pytest.approx(known.percentiles(similarity), abs=1e-3),
+        "probability": pytest.approx(float(known.probability(similarity)), abs=1e-3),
+    }
+    assert (answer["num_searched"], answer["model"], answer["recipe"]) == (2, indexed, "f1")
+    lines = search(pictures[1], "--model", indexed, "--genre", "Baroque", "-k", "5").output.splitlines()
+    assert lines[0] == f"the 1 most like {pictures[1]} among 1 paintings:"
+    assert lines[1] == f"{answer['results'][1]['similarity']:.4f}  Baroque/nobody_first"
+
+
+def test_a_search_that_cannot_be_is_one_sentence(model: str, pictures: list[str]) -> None:
+    missing = search(pictures[0], "--model", model)
+    assert (missing.exit_code, missing.output) == (1, f"error: {model}: has no index; jobs/index.py makes one\n")
+
+
+def test_a_search_for_an_unknown_genre_names_near_ones(indexed: str, pictures: list[str]) -> None:
+    unknown = search(pictures[0], "--model", indexed, "--genre", "cubism")
+    assert unknown.exit_code == 1
+    assert unknown.output == "error: genre 'cubism': no painting in the index has it; did you mean Cubism?\n"
+
+
+def test_a_model_that_is_trained_anew_loses_its_calibration_and_index(indexed: str, tmp_path: Path) -> None:
+    model = indexed
     Store(model).write_json("calibration.json", calibration().to_json())
     with fetch(model) as local:
         assert {path.name for path in local.iterdir()} == {"model.safetensors", "config.json", "calibration.json"}

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,9 @@ from typer.testing import CliRunner
 
 from artsim import lease
 from artsim.cli import app
+from artsim.config import IndexConfig
+from artsim.index import FACTS, Index
+from artsim.indexing import Builder, settings_of
 from artsim.lease import hold
 from artsim.removal import RemovalError, remove
 from artsim.resume import replace
@@ -252,6 +256,22 @@ def test_models_that_learned_from_it_are_named_and_reports_that_show_it_are_dele
     assert Store(f"{root}/models/b80").find() == {"config.json"}
     assert "report.html" in Store(f"{root}/models/a70").find()
     assert remove(root, [trained]).models == found.models, "told again after the splits have forgotten it"
+
+
+def test_indexes_that_hold_it_are_deleted_and_others_kept(root: str) -> None:
+    rest = tuple(row_id for row_id in IDS if row_id != GONE)
+    for name, ids in (("holds", IDS), ("other", rest)):
+        facts = pa.Table.from_pylist([{"id": row_id, "width": 64, "height": 48} for row_id in ids], FACTS)
+        with Builder(settings_of(IndexConfig(), len(ids), 8), len(ids)) as builder:
+            builder.add(facts, np.eye(len(ids), 8, dtype=np.float32))
+            builder.publish(f"{root}/models/{name}/index", "f1", {})
+    Store(f"{root}/models/half/index").write("index.faiss", b"not finished, so nobody knows what is in it")
+    found = remove(root, [GONE])
+    assert found.indexes == ["models/half", "models/holds"]
+    assert mentions(root, GONE) == []
+    assert Store(f"{root}/models/holds/index").find() == Store(f"{root}/models/half/index").find() == set()
+    assert len(Index.load(f"{root}/models/other", "f1").search(np.eye(1, 8, dtype=np.float32), 99)[0]) == len(rest)
+    assert remove(root, [GONE]).indexes == []
 
 
 def test_the_command_takes_ids_from_a_file_and_tells_what_it_did(root: str, tmp_path: Path) -> None:
