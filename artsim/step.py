@@ -118,6 +118,8 @@ def _limit_memory(gigabytes: float) -> None:
         held = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmData:"))
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (1024 * held + int(1e9 * gigabytes), hard))
+        # Arrow's own allocator reserves gigabytes at a time and keeps them: all of it counts, used or not.
+        pa.set_memory_pool(pa.system_memory_pool())
 
 
 def give_up(step: Step, work: Work, rows: Sequence[tuple[pa.Table, str]]) -> list[str]:

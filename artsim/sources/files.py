@@ -52,7 +52,7 @@ def fetch(
 
     Errors are `missing_file: ...`, `too_large: ...` (more than `max_bytes`), `truncated: ...` (the archive ends before)
     or `empty: ...`, as in schemas.REASONS; whatever else goes wrong is no property of the file: StoreError, which
-    names the setting that led to it.
+    names the setting that led to it, and MemoryError, where there is no room to read.
     """
     # Filesystem objects are cached per thread, and the pool's threads are new: so they are looked up here.
     places = [_place(uri) for uri in uris]
@@ -62,7 +62,12 @@ def fetch(
             return _read(place, max_bytes)
 
     with ThreadPoolExecutor(num_threads) as pool:
-        results = list(pool.map(read, uris, places))
+        try:
+            results = list(pool.map(read, uris, places))
+        except RuntimeError as error:
+            if "can't start new thread" in str(error):  # there is no room for its stack
+                raise MemoryError(f"{error}: {num_threads} read at a time") from error
+            raise
     return [data for data, _ in results], [error for _, error in results]
 
 
