@@ -36,6 +36,7 @@ FACTS = pa.schema(
 """What an index knows of a painting, px; rows in the order of its vectors."""
 MAX_COMPARED = 10_000
 """Paintings that a filter leaves of an index that is not exact, and that are then all compared."""
+_COMPARED_AT_ONCE = 4096
 _MORE = 20
 """Candidates beyond those asked for, which are compared again."""
 
@@ -121,6 +122,7 @@ class Index:
             try:  # what is mapped stays, whatever becomes of its name
                 index = faiss.read_index(str(paths[0]), faiss.IO_FLAG_MMAP_IFC)
                 facts = pq.read_table(paths[1], columns=FACTS.names, read_dictionary=["genre", "artist"])
+                facts = facts.combine_chunks()  # rows are taken out of one piece ten times as fast
             except (RuntimeError, pa.ArrowException, KeyError) as error:
                 raise _broken(model, (str(error).splitlines() or [""])[0][-200:]) from error
         if (index.ntotal, index.d, len(facts)) != (info.num_rows, info.width, info.num_rows):
@@ -131,7 +133,8 @@ class Index:
         if cells is not None and not isinstance(index, faiss.IndexRefine):
             cells.make_direct_map()  # Refine has the embeddings by row, cells only by place
         loaded = cls(index, facts, info)
-        loaded.search(np.zeros((1, info.width), np.float32), 1)  # vectors are in memory before somebody waits for them
+        if info.num_rows:  # vectors are in memory before somebody waits for them
+            loaded.search(index.reconstruct(0)[None], 1)
         return loaded
 
     def search(
@@ -257,8 +260,10 @@ class Index:
 
     def _compare(self, vector: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Similarities (m,) float64 of a vector and of some rows, which do not depend on what else is compared."""
-        vectors = self._index.reconstruct_batch(rows).astype(np.float64)
-        return (vectors * vector.astype(np.float64)).sum(1).clip(-1, 1)
+        wide, parts = vector.astype(np.float64), []
+        for some in np.array_split(rows, max(1, len(rows) // _COMPARED_AT_ONCE)):
+            parts.append((self._index.reconstruct_batch(some) * wide).sum(1))
+        return np.concatenate(parts).clip(-1, 1)
 
 
 @contextmanager

@@ -30,6 +30,8 @@ from artsim.tables import Table
 _ROWS_PER_CELL = 50
 """Embeddings that cells are learned from; FAISS asks for 39 or more (Clustering.h: min_points_per_centroid)."""
 _CODE_BYTES = 64
+_FACTS_TOGETHER = 100_000
+"""Rows of a row group of facts: many small ones take seconds to read."""
 _FEW_ROWS = 100_000
 """Up to so many paintings one core is enough to learn cells and codes."""
 
@@ -115,6 +117,7 @@ class Builder:
         self.share_sampled = min(1.0, max(256, cells) * _ROWS_PER_CELL / max(1, num_rows)) if cells else 0.0
         """Share of the embeddings to train with; 0: there is nothing to train."""
         self._stack, self._num_rows = ExitStack(), 0
+        self._waiting: list[pa.Table] = []
 
     def __enter__(self) -> Self:
         self._spool = self._stack.enter_context(tempfile.TemporaryFile())
@@ -141,13 +144,20 @@ class Builder:
         if len(facts):
             with one_thread() if len(facts) <= _FEW_ROWS else nullcontext():
                 self._index.add(np.ascontiguousarray(vectors))
-            self._facts.write_table(facts.cast(FACTS))
+            self._waiting.append(facts.cast(FACTS))
             self._num_rows += len(facts)
+            if sum(map(len, self._waiting)) > _FACTS_TOGETHER:
+                self._write_facts()
+
+    def _write_facts(self) -> None:
+        self._facts.write_table(pa.concat_tables([FACTS.empty_table(), *self._waiting]))
+        self._waiting.clear()
 
     def publish(self, folder: str, recipe: str, inputs: dict[str, str]) -> IndexInfo:
         """Put the index in place below a model folder, INFO last; of one that was there before it goes first."""
         store = Store(folder, "model")
         store.delete([INFO])
+        self._write_facts()
         self._facts.close()
         num_bytes = {ARTWORKS: self._spool.tell()}
         self._spool.seek(0)

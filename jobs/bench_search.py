@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,22 +57,16 @@ def bench_search(options: SearchBench, settings: Sequence[str]) -> Report:
         index = Index.load(model, "bench")
         load_s = time.perf_counter() - began
         size = sum(path.stat().st_size for path in Path(model, "index").iterdir())
-        ways: dict[str, dict[str, Any]] = {
+        ways: dict[str, dict[str, str]] = {
             "all": {},
             "genre": {"genre": facts["genre"][0].as_py()},
             "artist": {"artist": facts["artist"][0].as_py()},
         }
-        found = {
-            name: _timed(lambda q, f=f: index.search(q[None], options.k, **f)[0], queries) for name, f in ways.items()
-        }
+        found = {name: _timed(partial(_search, index, options.k, filters), queries) for name, filters in ways.items()}
         with ThreadPoolExecutor(2) as pool:
-            halves = list(
-                pool.map(
-                    lambda some: _timed(lambda q: index.search(q[None], options.k), some)[0],
-                    (queries[::2], queries[1::2]),
-                )
-            )
-    plain, nearest = _timed(lambda query: _brute(vectors, query, options.k), queries)
+            search = partial(_timed, partial(_search, index, options.k, {}))
+            both = list(pool.map(search, (queries[::2], queries[1::2])))
+    plain, nearest = _timed(partial(_brute, vectors, options.k), queries)
     hits: list[list[Hit]] = found["all"][1]
     ids = [{hit.id for hit in some} for some in hits]
     recall = np.mean(
@@ -85,7 +80,7 @@ def bench_search(options: SearchBench, settings: Sequence[str]) -> Report:
         "reference": reference,
         "ratio": round(reference / ours, 2),
         "unit": "ms",
-        "runs": figures | {"all, two at a time": _figures(np.concatenate(halves))},
+        "runs": figures | {"all, two at a time": _figures(np.concatenate([times for times, _ in both]))},
         "recall": round(float(recall), 4),
         "factory": info.factory,
         "num_left": {name: index.count(**filters) for name, filters in ways.items()},
@@ -124,7 +119,11 @@ def _facts(artists: np.ndarray) -> pa.Table:
     return pa.Table.from_pylist(rows, FACTS)
 
 
-def _brute(vectors: np.ndarray, query: np.ndarray, k: int) -> np.ndarray:
+def _search(index: Index, k: int, filters: dict[str, str], query: np.ndarray) -> list[Hit]:
+    return index.search(query[None], k, **filters)[0]
+
+
+def _brute(vectors: np.ndarray, k: int, query: np.ndarray) -> np.ndarray:
     return np.argpartition(-(vectors @ query), k - 1)[:k]
 
 
