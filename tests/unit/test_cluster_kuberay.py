@@ -10,7 +10,10 @@ from typing import Any
 
 import jsonschema
 import pytest
+import ray
 import yaml
+from ray.autoscaler._private.constants import AUTOSCALER_METRIC_PORT
+from ray.dashboard.consts import DASHBOARD_METRIC_PORT
 
 from artsim.checkpoints import CACHE
 from artsim.command import FULL_PROFILE, parse_command
@@ -223,11 +226,25 @@ def test_the_cluster_asks_for_a_token_and_grows_by_itself(name: str) -> None:
 
 
 def test_prometheus_finds_a_port_on_every_pod() -> None:
-    (endpoint,) = objects("setup.yaml")["PodMonitor", "artsim"]["spec"]["podMetricsEndpoints"]
+    endpoints = objects("setup.yaml")["PodMonitor", "artsim"]["spec"]["podMetricsEndpoints"]
+    every, *of_heads = [endpoint["port"] for endpoint in endpoints]
     for name in KINDS:
-        for _, _, pod in pods(name):
+        for group, _, pod in pods(name):
             ports = {port["name"]: port["containerPort"] for port in container(pod)["ports"]}
-            assert ports[endpoint["port"]] == 8080  # --metrics-export-port, as KubeRay sets it
+            assert ports[every] == 8080  # --metrics-export-port, as KubeRay sets it
+            if group == "head":
+                assert [ports[port] for port in of_heads] == [AUTOSCALER_METRIC_PORT, DASHBOARD_METRIC_PORT]
+
+
+def test_grafana_asks_for_metrics_that_ray_has() -> None:
+    dashboard = json.loads((REPOSITORY / "cluster" / "grafana.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    names = {name for expression in asked for name in re.findall(r"\bray_[a-z_]+(?=\{)", expression)}
+    assert len(names) >= len(dashboard["panels"])
+    folder = Path(ray.__file__).parent / "dashboard"
+    known = "".join(file.read_text() for file in folder.rglob("*.py"))
+    assert [name for name in names if name.removeprefix("ray_") not in known] == []
+    assert all('ray_io_cluster=~"$cluster"' in expression for expression in asked)
 
 
 def test_no_secret_lies_in_a_file() -> None:
