@@ -209,7 +209,8 @@ def test_who_may_be_lost_and_who_may_not(name: str) -> None:
     for group, spec, pod in pods(name):
         tolerated = {each["key"] for each in pod.get("tolerations", ())}
         gpus = container(pod)["resources"]["limits"].get("nvidia.com/gpu")
-        assert ("spot" in tolerated) == group.endswith("-spot")
+        selected = pod.get("nodeSelector", {}).get("eks.amazonaws.com/capacityType") == "SPOT"
+        assert ("spot" in tolerated) == selected == group.endswith("-spot")
         assert ("nvidia.com/gpu" in tolerated) == bool(gpus)
         if group == "head":
             assert spec["rayStartParams"]["num-cpus"] == "0"
