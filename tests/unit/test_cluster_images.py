@@ -94,6 +94,7 @@ def test_the_locks_differ_only_where_vllm_insists() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # two minutes on a machine that has nothing else to do
 def test_the_steps_of_the_image_install_what_the_code_imports(tmp_path: Path) -> None:
     """The Dockerfile's own COPY and pip steps, in a clean virtual environment in the place of the base image."""
     app, python = tmp_path / "app", tmp_path / "venv" / "bin" / "python"
