@@ -53,4 +53,5 @@ clean:
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -r $<
 	.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	.venv/bin/python -m pip install -q --disable-pip-version-check torch  # with CUDA's packages, where this build needs them
 	@touch $@
