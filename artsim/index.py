@@ -34,7 +34,7 @@ FACTS = pa.schema(
     ]
 )
 """What an index knows of a painting, px; rows in the order of its vectors."""
-MAX_COMPARED = 10_000
+MAX_COMPARED = 1_000
 """Paintings that a filter leaves of an index that is not exact, and that are then all compared."""
 _COMPARED_AT_ONCE = 4096
 _MORE = 20
