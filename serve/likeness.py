@@ -165,12 +165,6 @@ class Likeness:
         return self._index
 
 
-def check_model(model: str) -> None:
-    """ModelError where a folder holds no model: told before replicas start, of which each would say it again."""
-    if Store(model, "model").read("config.json") is None:
-        raise ModelError(f"{model}: not a model folder, it has no config.json; train one with jobs/run.py")
-
-
 def _load_index(model: str, recipe: str) -> Index | None:
     try:
         return Index.load(model, recipe)

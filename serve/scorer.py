@@ -9,9 +9,8 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import torch
 from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayActorError
@@ -19,13 +18,17 @@ from ray.serve.context import _get_global_client
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
+from artsim import UserError
 from artsim.keys import Keys
+from artsim.store import Store
 from serve.answers import Refusal
 from serve.app import create_app
 from serve.guard import check_guarded
-from serve.likeness import Likeness, Look, check_model
 from serve.measures import Measures
 from serve.settings import ServiceConfig
+
+if TYPE_CHECKING:
+    from serve.likeness import Look
 
 
 @serve.deployment
@@ -33,6 +36,11 @@ class Encoder:
     """Looks at pictures in batches and answers what they are like."""
 
     def __init__(self, config: ServiceConfig) -> None:
+        # Here, or the builder and Ingress would wait seconds for torch and FAISS too, and hold them.
+        import torch
+
+        from serve.likeness import Likeness
+
         torch.set_num_threads(max(1, int(config.num_cpus)))
         self._config = config
         self._likeness = Likeness(config)
@@ -80,19 +88,19 @@ class Encoder:
         if began is not None and time.monotonic() - began > allowed:
             raise RuntimeError(f"one batch has been looked at for more than {allowed:g} s")
 
-    async def _look_at(self, pictures: Sequence[bytes]) -> list[Look]:
+    async def _look_at(self, pictures: Sequence[bytes]) -> "list[Look]":
         came = time.perf_counter()
         return await asyncio.gather(*(self._look((picture, came)) for picture in pictures))
 
     @serve.batch
-    async def _look(self, pictures: list[tuple[bytes, float]]) -> list[Look]:
+    async def _look(self, pictures: list[tuple[bytes, float]]) -> "list[Look]":
         for _, came in pictures:
             self._measures.took("queue", time.perf_counter() - came)
         self._measures.batch(len(pictures))
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._looking, self._look_now, [picture for picture, _ in pictures])
 
-    def _look_now(self, pictures: list[bytes]) -> list[Look]:
+    def _look_now(self, pictures: list[bytes]) -> "list[Look]":
         self._began = time.monotonic()
         try:
             with self._measures.stage("look"):
@@ -160,7 +168,8 @@ def _listening_at() -> str | None:
 # No `from __future__ import annotations` in this module: Serve looks at the type of what it shall make of `args`.
 def build(config: ServiceConfig) -> serve.Application:
     """The application of these settings; raises UserError in one sentence where its model or keys cannot be read."""
-    check_model(config.model)
+    if Store(config.model, "model").read("config.json") is None:
+        raise UserError(f"{config.model}: not a model folder, it has no config.json; jobs/run.py trains one")
     if config.keys:
         Keys.load(config.keys)
     options = {"num_cpus": config.num_cpus, "num_gpus": config.num_gpus}
