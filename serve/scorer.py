@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.context import _get_global_client
-from ray.serve.exceptions import BackPressureError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from artsim import UserError
@@ -132,7 +132,7 @@ class Handle:
                 answer = await self._encoder.options(method_name=method).remote(*arguments)
         except BackPressureError as error:
             raise self._busy("overloaded", "The service is busy.") from error
-        except RayActorError as error:
+        except (RayActorError, DeploymentUnavailableError) as error:
             raise self._busy("restarting", "The service is starting again.") from error
         if isinstance(answer, Refusal):
             raise answer
