@@ -1,0 +1,28 @@
+"""`jobs/bench.py serve`: the service and a plain server under the same small load."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs import bench
+
+
+@pytest.mark.slow
+def test_both_servers_give_the_same_answers(served_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.main(["serve", f"model={served_root}/models/a70", "concurrency=1,4", "num_runs=1", "seconds=1"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["ratio"] == pytest.approx(report["ours"] / report["reference"], abs=1e-3)
+    (run,) = report["runs"]
+    for side in ("ours", "reference"):
+        assert [level["concurrency"] for level in run[side]["levels"]] == [1, 4]
+        for level in run[side]["levels"]:
+            assert level["failed"] == 0
+            assert level["rate"] > 0
+            assert level["answers"] == run["ours"]["levels"][0]["answers"]
+            assert level["p50_ms"] <= level["p95_ms"] <= level["p99_ms"]
+
+
+def test_a_benchmark_without_a_model_says_which_to_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="name the folder of a trained model"):
+        bench.main(["serve"])
