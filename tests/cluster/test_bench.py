@@ -92,11 +92,8 @@ def test_search_finds_what_brute_force_finds(capsys: pytest.CaptureFixture[str])
 
 def test_a_misspelt_name_or_setting_is_one_sentence() -> None:
     for argv, message in (
-        ([], "NAME is one of resize, resume, caption, prompt, generate, embed, train, evaluate, search, serve, not ''"),
-        (
-            ["resise"],
-            "NAME is one of resize, resume, caption, prompt, generate, embed, train, evaluate, search, serve, not 'resise'",
-        ),
+        ([], f"NAME is one of {', '.join(bench.BENCHMARKS)}, not ''"),
+        (["resise"], f"NAME is one of {', '.join(bench.BENCHMARKS)}, not 'resise'"),
         (["resize", "num_run=3"], "num_run = 3: no such setting; known are against, source, num_paintings"),
         (["train", "num_runs=0"], "num_runs = 0: Input should be greater than or equal to 1"),
         (["train", "num_runs"], "num_runs: write key=value"),
