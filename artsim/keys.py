@@ -36,20 +36,27 @@ class KeysError(UserError, ValueError):
 class Keys:
     """The keys that a service takes. File format: a line `NAME SHA256-IN-HEX` for each, and comments from `#` on."""
 
-    def __init__(self, digests: dict[str, bytes]) -> None:
-        self._digests = digests
+    def __init__(self, digests: dict[str, bytes], url: str = "") -> None:
+        self._digests, self._url = digests, url
 
     @classmethod
     def load(cls, url: str) -> Keys:
         """The keys of a file, local or a URL; KeysError where it is missing, malformed or empty, StoreError else."""
+        keys = cls({}, url)
+        keys.reload()
+        return keys
+
+    def reload(self) -> None:
+        """Take what the file holds now; where that cannot be used, raise as `load` does, and keep what was known."""
+        url = self._url
         folder, name = posixpath.split(url)
         data = Store(folder or ("/" if url.startswith("/") else "."), "keys").read(name)
         if data is None:
             raise KeysError(f"{url}: no such file of keys; `artsim key NAME --file {url}` makes one")
-        keys = cls(_parse(_lines(url, data), url))
-        if not keys._digests:
+        digests = _parse(_lines(url, data), url)
+        if not digests:
             raise KeysError(f"{url}: holds no key; `artsim key NAME --file {url}` adds one")
-        return keys
+        self._digests = digests
 
     @property
     def names(self) -> tuple[str, ...]:

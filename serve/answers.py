@@ -33,7 +33,7 @@ UNREADABLE = {
 """Status, and what is wrong with a picture, by the reason that a decoder or the model gave."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Refusal(Exception):  # noqa: N818  # it is an answer, and nothing went wrong here
     """A request that is not answered: an HTTP status, a short reason, one sentence and what it is about."""
 

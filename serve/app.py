@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,6 +51,7 @@ def create_app(ask: Ask, config: ServiceConfig, keys: Keys | None, measures: Mea
         description="How alike is a picture to a painting? Pictures go in as multipart forms.",
         docs_url=None,  # their pages load scripts from elsewhere; /openapi.json stays
         redoc_url=None,
+        redirect_slashes=False,  # they would lead to whatever the Host header says
         responses=_REFUSALS,
     )
     _add_pictures(app, _within(ask, config), config)
@@ -123,9 +124,14 @@ def _add_pictures(app: FastAPI, ask: Ask, config: ServiceConfig) -> None:
                     raise
                 return refusal.to_json()
 
-        results = await asyncio.gather(*map(one, zip(first, second, strict=True)))
-        facts = await ask("facts")
-        return {"results": results, "model": facts["name"], "recipe": facts["recipe"]}
+        results = await _all_or_refused(map(one, zip(first, second, strict=True)))
+        signatures = {(found["model"], found["recipe"]) for found in results if "recipe" in found}
+        if len(signatures) > 1:
+            after = {"Retry-After": str(config.retry_after_s)}
+            raise Refusal(503, "restarting", "Another model has just taken over: send it again.", headers=after)
+        facts = {} if signatures else await ask("facts")
+        model, recipe = signatures.pop() if signatures else (facts["name"], facts["recipe"])
+        return {"results": results, "model": model, "recipe": recipe}
 
     @app.post("/v1/search", response_model=answers.Hits, responses=_MISSING)
     async def search(
@@ -141,6 +147,16 @@ def _add_pictures(app: FastAPI, ask: Ask, config: ServiceConfig) -> None:
     async def embed(picture: Picture) -> Any:
         """Where does the model put a picture?"""
         return await ask("embed", await read("picture", picture))
+
+
+async def _all_or_refused(work: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """What all of it gives; where one raises a Refusal the others are given up."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except* Refusal as refusals:
+        raise refusals.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 def _add_paintings(app: FastAPI, ask: Ask) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from limits import parse
+from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
-from limits.storage import storage_from_string
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
@@ -45,30 +47,42 @@ class UnguardedError(UserError):
 
 def check_guarded(host: str | None, keys: Keys | None) -> None:
     """UnguardedError where a service listens at an address that others can reach, and asks for no keys."""
-    if keys is None and not (host == "localhost" or (host and ip_address(host).is_loopback)):
+    if keys is None and not is_loopback(host):
         raise UnguardedError(
             f"http_options.host = {host}: others can reach this address, so args.keys must name a file of API keys: "
             "make one with `artsim key NAME --file keys.txt`"
         )
 
 
+def is_loopback(host: str | None) -> bool:
+    """Whether only this machine can reach an address; a name but localhost counts as one that others can."""
+    try:
+        return host == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+class _ClientLeftError(Exception):
+    """Nobody waits for an answer."""
+
+
 class Guard:
     """Lets requests through to an application, or refuses them in a sentence.
 
-    What lies below /v1 asks for a key where there are keys, and is counted for each key. A body is taken in whole
-    before the application sees it: no longer than the settings allow, and within their time.
+    Everything but the page asks for a key where there are keys, and is counted for each key. Where there are none, only
+    names of this machine are answered, or any page in a browser on it could ask (DNS rebinding). A body is taken in
+    whole before the application sees it: no longer than the settings allow, and within their time.
     """
 
     def __init__(self, app: App, config: ServiceConfig, keys: Keys | None, measures: Measures) -> None:
         self._app, self._config, self._keys, self._measures = app, config, keys, measures
-        self._rate = parse(config.rate_limit)
-        self._limiter = MovingWindowRateLimiter(storage_from_string(config.rate_limit_storage))
+        self._rate, self._limiter = parse(config.rate_limit), MovingWindowRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 500
+        status = None
 
         async def send_guarded(message: Message) -> None:
             nonlocal status
@@ -80,15 +94,21 @@ class Guard:
         with self._measures.in_flight(), self._measures.stage("answer"):
             try:
                 await self._pass(scope, receive, send_guarded)
+            except _ClientLeftError:
+                status = 499  # as nginx counts those who did not wait
+            except Exception:  # whatever it is, no word of it goes out; Serve logs it
+                if status is None:
+                    await respond(_INTERNAL, self._measures)(scope, receive, send_guarded)
+                raise
             finally:
                 route = scope.get("route")
-                self._measures.answered(getattr(route, "path", "other"), status)
+                self._measures.answered(getattr(route, "path", "other"), status or 500)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if scope["path"].startswith("/v1/"):
+            if not _is_public(scope):
                 await self._admit(Headers(scope=scope))
-            body = await self._take(Headers(scope=scope), receive)
+            body = await self._take(Headers(scope=scope), receive) if scope["method"] == "POST" else b""
         except Refusal as refusal:
             await respond(refusal, self._measures)(scope, receive, send)
         else:
@@ -97,6 +117,8 @@ class Guard:
     async def _admit(self, headers: Headers) -> None:
         """Refusal unless the key is known and has requests left."""
         if self._keys is None:
+            if not is_loopback(urlsplit(f"//{headers.get('host', '')}").hostname):
+                raise Refusal(421, "host", "This service answers at 127.0.0.1 and localhost alone.")
             return
         scheme, _, key = headers.get("authorization", "").partition(" ")
         owner = self._keys.owner(key.strip()) if scheme.lower() == "bearer" else None
@@ -105,7 +127,7 @@ class Guard:
             raise Refusal(401, "unauthorized", sentence, headers={"WWW-Authenticate": "Bearer"})
         if not await self._limiter.hit(self._rate, owner):
             stats = await self._limiter.get_window_stats(self._rate, owner)
-            seconds = max(1, round(stats.reset_time - time.time()))
+            seconds = max(1, math.ceil(stats.reset_time - time.time()))
             sentence = f"This key has made its {self._config.rate_limit} requests: try again in {seconds} s."
             raise Refusal(429, "rate_limited", sentence, headers={"Retry-After": str(seconds)})
 
@@ -113,7 +135,7 @@ class Guard:
         """The whole body; Refusal where it is too long or too slow."""
         allowed = self._config.max_request_bytes
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > allowed:
+        if length.isdecimal() and int(length) > allowed:
             raise _too_large(allowed)
         chunks, total = [], 0
         try:
@@ -121,6 +143,8 @@ class Guard:
                 async with asyncio.timeout(self._config.upload_timeout_s):
                     while True:
                         message = await receive()
+                        if message["type"] == "http.disconnect":
+                            raise _ClientLeftError
                         chunks.append(message.get("body", b""))
                         total += len(chunks[-1])
                         if total > allowed:
@@ -131,6 +155,15 @@ class Guard:
             seconds = self._config.upload_timeout_s
             sentence = f"The request did not arrive whole within {seconds:g} s."
             raise Refusal(408, "upload_timeout", sentence, headers={"Connection": "close"}) from error
+
+
+_INTERNAL = Refusal(500, "internal", "Something went wrong here; it is in the service's log.")
+
+
+def _is_public(scope: Scope) -> bool:
+    """Whether a request is for the page, for what describes the service, or for whether it is there."""
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path in ("/", "/healthz", "/openapi.json") or path.startswith("/page/")
 
 
 def respond(refusal: Refusal, measures: Measures) -> JSONResponse:

@@ -106,9 +106,14 @@ class Likeness:
     def thumbnail(self, row_id: str) -> bytes:
         """JPEG bytes, of a picture whose longer side is 256 px; raises Refusal."""
         self.artwork(row_id)
-        found = self._thumbnail(row_id)
+        missing = Refusal(404, "no_thumbnail", "This painting has no thumbnail: run jobs/thumbnail.py.")
+        try:
+            found = self._thumbnail(row_id)
+        except (TableError, StoreError) as error:  # the model lies alone, or the table is not finished or made anew
+            self.__dict__.pop("_thumbnails", None)
+            raise missing from error
         if found is None:
-            raise Refusal(404, "no_thumbnail", "This painting has no thumbnail: run jobs/thumbnail.py.")
+            raise missing
         return found
 
     @cached_property
@@ -116,10 +121,7 @@ class Likeness:
         return Thumbnails(root_of(self._config.model))
 
     def _read_thumbnail(self, row_id: str) -> bytes | None:
-        try:
-            return self._thumbnails.read(row_id)
-        except (TableError, StoreError):  # the model lies alone, or the table is not finished or made anew
-            return None
+        return self._thumbnails.read(row_id)
 
     def filters(self) -> dict[str, Any]:
         """The Filters; raises Refusal."""
@@ -161,7 +163,11 @@ class Likeness:
 
     def _require_index(self) -> Index:
         if self._index is None:
-            raise Refusal(404, "no_index", "This model has no index of paintings: run jobs/index.py, then deploy anew.")
+            raise Refusal(
+                404,
+                "no_index",
+                "This model has no index of paintings: run jobs/index.py, then deploy with another args.revision.",
+            )
         return self._index
 
 

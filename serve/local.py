@@ -99,3 +99,4 @@ def stop(service: Service) -> None:
             service.process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             os.killpg(service.process.pid, signal.SIGKILL)
+            service.process.wait()

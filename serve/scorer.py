@@ -1,4 +1,4 @@
-"""The application: `serve run serve/scorer.yaml`, or `serve run serve.scorer:build model=runs/demo/models/a70`.
+"""The application: `serve run serve/scorer.yaml`.
 
 Ingress takes requests, checks who asks and how much, and hands pictures on; Encoder looks at them. The two scale apart.
 A replica of Encoder holds model and index, so that an answer always comes from one model, also while another is
@@ -9,11 +9,12 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.context import _get_global_client
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
@@ -56,7 +57,8 @@ class Encoder:
         """A Comparison, or the Refusal of one."""
         pictures = [first, second] if isinstance(second, bytes) else [first]
         looks = await self._look_at(pictures)
-        return await self._judge(self._likeness.compare, looks[0], [*looks, second][1], wants_map, prior)
+        other = looks[1] if isinstance(second, bytes) else second
+        return await self._judge(self._likeness.compare, looks[0], other, wants_map, prior)
 
     async def search(self, picture: bytes, k: int, genre: str | None, artist: str | None) -> Any:
         """Hits, or the Refusal of them."""
@@ -119,24 +121,33 @@ class Encoder:
 class Handle:
     """The Encoder as the web application knows it: asks once more where a replica died, and turns away what waits."""
 
-    def __init__(self, encoder: DeploymentHandle, config: ServiceConfig, measures: Measures) -> None:
-        self._encoder, self._config, self._measures = encoder, config, measures
+    def __init__(self, encoder: DeploymentHandle, config: ServiceConfig) -> None:
+        self._encoder, self._config = encoder, config
 
     async def ask(self, method: str, *arguments: Any) -> Any:
         """What a method of Encoder answers; raises Refusal."""
         try:
             try:
-                answer = await self._encoder.options(method_name=method).remote(*arguments)
+                answer = await self._call(method, *arguments)
             except RayActorError:
-                self._measures.refused("encoder_died")
-                answer = await self._encoder.options(method_name=method).remote(*arguments)
+                answer = await self._call(method, *arguments)
         except BackPressureError as error:
             raise self._busy("overloaded", "The service is busy.") from error
-        except (RayActorError, DeploymentUnavailableError) as error:
+        except (RayError, DeploymentUnavailableError) as error:
+            if isinstance(error, RayTaskError) and not isinstance(error, RayActorError):
+                raise  # a defect of ours
             raise self._busy("restarting", "The service is starting again.") from error
         if isinstance(answer, Refusal):
             raise answer
         return answer
+
+    async def _call(self, method: str, *arguments: Any) -> Any:
+        response = self._encoder.options(method_name=method).remote(*arguments)
+        try:
+            return await response
+        except asyncio.CancelledError:  # nobody waits any more: Encoder need not go on
+            response.cancel()
+            raise
 
     def _busy(self, reason: str, sentence: str) -> Refusal:
         seconds = self._config.retry_after_s
@@ -150,10 +161,16 @@ class Ingress:
     """Takes requests: who asks, how much, what for."""
 
     def __init__(self, encoder: DeploymentHandle, config: ServiceConfig) -> None:
-        keys = Keys.load(config.keys) if config.keys else None
-        check_guarded(_listening_at(), keys)
+        self._keys = Keys.load(config.keys) if config.keys else None
+        check_guarded(_listening_at(), self._keys)
         measures = Measures()
-        self._app = create_app(Handle(encoder, config, measures).ask, config, keys, measures)
+        self._app = create_app(Handle(encoder, config).ask, config, self._keys, measures)
+
+    async def check_health(self) -> None:
+        """Read the keys anew, as often as Serve asks: a key whose line was deleted ends with it."""
+        if self._keys is not None:
+            with suppress(UserError):  # the store fails for a moment: the keys that are known stay
+                await asyncio.to_thread(self._keys.reload)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return self._app

@@ -12,14 +12,14 @@ class ServiceConfig(Section):
     """Which model answers, who may ask, and how much at a time."""
 
     model: str = Field(min_length=1, description="folder or URL of a trained model, such as s3://bucket/art/models/a70")
+    revision: str = Field(
+        "", description="any word; another one has `serve deploy` load the folder anew, whose contents have changed"
+    )
     keys: str = Field(
         "", description="file or URL of API keys, as `artsim key` writes it; empty: no keys, loopback only"
     )
-    rate_limit: str = Field("600/minute", description="requests that one key may make, as 10/second or 600/minute")
-    rate_limit_storage: str = Field(
-        "async+memory://",
-        description="where requests are counted: memory counts in each Ingress replica on its own, "
-        "async+redis://host:6379 in one place for all",
+    rate_limit: str = Field(
+        "600/minute", description="calls of one key in each replica of Ingress, as 10/second or 600/minute"
     )
     num_cpus: float = Field(1.0, gt=0, description="CPU cores of one Encoder replica")
     num_gpus: float = Field(0.0, ge=0, description="GPUs of one Encoder replica; fractions share a card; 0: on the CPU")

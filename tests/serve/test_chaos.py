@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -55,7 +54,9 @@ class Load:
                 began = time.monotonic()
                 try:
                     response = client.post(self._url, files=self._pair)
-                    status, said = response.status_code, response.json()
+                    status, said = response.status_code, response.text
+                    with suppress(ValueError):  # who knows what says a 500
+                        said = response.json()
                 except httpx.TransportError as error:
                     status, said = 0, repr(error)
                 self.took.append(time.monotonic() - began)
@@ -166,8 +167,9 @@ def test_another_model_is_deployed_without_a_failed_request(
     head, info = load_model(served_root / "models/a70")
     save_model(other, head, info | {"name": "other", "fingerprint": "another"})
     config = tmp_path / "scorer.yaml"
-    args = {"model": str(other), "num_cpus": FEW_CPUS}
-    local.configure(config, int(double.url.rsplit(":", 1)[1]), args, Ingress=TWO, Encoder=TWO)
+    args = {"model": str(other), "num_cpus": FEW_CPUS, "upload_timeout_s": 2}
+    few = TWO | {"max_ongoing_requests": 24}
+    local.configure(config, int(double.url.rsplit(":", 1)[1]), args, Ingress=few, Encoder=TWO)
     found = re.search(r"dashboard at (?:\x1b\[[0-9;]*m)*(http://)?([\d.]+:\d+)", double.log.read_text())
     assert found, double.log.read_text()[:2000]
     with Load(double.url, pair, 4) as load:
@@ -181,7 +183,6 @@ def test_another_model_is_deployed_without_a_failed_request(
     assert {said["recipe"] for _, _, said in load.answers} == {info["fingerprint"], "another"}
     assert load.answers[-1][2]["recipe"] == "another"
     load.check_right(similarity)
-    shutil.rmtree(other)
 
 
 @pytest.mark.slow
@@ -194,9 +195,11 @@ def test_slow_clients_are_given_up_and_do_not_keep_others_waiting(double: Servic
         client.sendall(head + b"--x\r\n")
     began = time.monotonic()
     assert httpx.post(f"{double.url}/v1/compare", files=pair, timeout=60).status_code == 200
+    told = [client.recv(1000) for client in slow]
     for client in slow:
-        assert client.recv(1000).startswith((b"HTTP/1.1 408", b"")), "closed, or told why"
         client.close()
+    assert all(said == b"" or said.startswith(b"HTTP/1.1 408") for said in told), told
+    assert any(told)
     assert time.monotonic() - began < 20
 
 
@@ -224,6 +227,7 @@ def test_too_much_load_is_shed_at_once_and_memory_stays(
     assert load.statuses[200] > 0
     refused = [said["error"] for _, status, said in load.answers if status == 503]
     assert {error["reason"] for error in refused} == {"overloaded"}
+    assert min(load.took) < 0.1, "it is refused at once"
     assert after < before * 1.1 + 30_000_000
 
 
@@ -269,7 +273,8 @@ def test_an_ingress_replaces_an_encoder_whose_decoder_hangs(
     (encoder,) = processes(service, "ray::ServeReplica:scorer:Encoder")
     os.kill(encoder.pid, signal.SIGSTOP)
     late = httpx.post(f"{service.url}/v1/compare", files=pair, timeout=60)
-    assert (late.status_code, late.json()["error"]["reason"]) in {(503, "timeout"), (503, "restarting"), (200, None)}
+    assert late.json().get("error", {}).get("reason") in ("timeout", "restarting", None)
+    assert late.status_code in (200, 503)
     deadline = time.monotonic() + 60
     while httpx.post(f"{service.url}/v1/compare", files=pair, timeout=60).status_code != 200:
         assert time.monotonic() < deadline
