@@ -180,6 +180,7 @@ def malformed(draw: st.DrawFn) -> bytes:
     return bytes(data[: draw(st.integers(0, len(data)))])
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 @given(st.one_of(malformed(), st.binary(max_size=300)), st.sampled_from(["embed", "search", "compare"]))
 def test_malformed_uploads_are_refused(service: str, data: bytes, path: str) -> None:
