@@ -189,7 +189,7 @@ def test_another_model_is_deployed_without_a_failed_request(
 def test_slow_clients_are_given_up_and_do_not_keep_others_waiting(double: Service, pair: dict[str, bytes]) -> None:
     address = ("127.0.0.1", int(double.url.rsplit(":", 1)[1]))
     form = b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 900\r\n\r\n"
-    head = b"POST /v1/embed HTTP/1.1\r\nHost: x\r\n" + form
+    head = b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\n" + form
     slow = [socket.create_connection(address, timeout=30) for _ in range(20)]
     for client in slow:
         client.sendall(head + b"--x\r\n")
