@@ -5,6 +5,7 @@ import { sentence } from "./words.js";
 
 const TIMEOUT_MS = 60_000;
 const KEY = "artsim-key"; // where the tab keeps it
+const UNKNOWN_KEY = "The service does not know this key.";
 
 /** Why there is no answer, in one sentence. */
 export class Failure extends Error {
@@ -27,7 +28,8 @@ async function failureOf(response) {
   const wait = Number(response.headers.get("Retry-After"));
   if (wait > 0 && !/again in/i.test(message)) message += ` Try again in ${wait} ${wait === 1 ? "second" : "seconds"}.`;
   const passes = response.status >= 500 || [408, 429].includes(response.status);
-  return new Failure(message, { fields: error?.field ? [error.field] : [], passes });
+  const field = error?.field === "artwork" ? "second" : error?.field; // one zone sends either
+  return new Failure(message, { fields: field ? [field] : [], passes });
 }
 
 /**
@@ -48,7 +50,7 @@ export async function ask(path, { body, controller = new AbortController(), as =
       const failure = await failureOf(response);
       if (response.status !== 401) throw failure;
       clearTimeout(timer);
-      if (sessionStorage.getItem(KEY) === key) await askKey(key ? "The service does not know this key." : failure.message);
+      if (sessionStorage.getItem(KEY) === key) await askKey(key ? UNKNOWN_KEY : failure.message);
     } catch (error) {
       if (error instanceof Failure) throw error;
       throw new Failure("The service could not be reached: is it running?", { passes: true });

@@ -5,8 +5,9 @@ import { make, makeButton } from "./dom.js";
 import { sized, typeName } from "./words.js";
 
 /** @typedef {{max_bytes: number, max_pixels: number, types: string[]}} Limits */
-/** @typedef {{id: string, genre: string, artist: string, title: string, similarity: number, thumbnail: string}} Artwork */
-/** @typedef {{file?: File, artwork?: Artwork, url: string, name: string, note: string}} Picture  one of file and artwork */
+/** @typedef {{id: string, genre: string, artist: string, title: string, similarity: number,
+ *             thumbnail: string}} Artwork */
+/** @typedef {{file?: File, artwork?: Artwork, url: string, name: string, note: string}} Picture  file or artwork */
 
 /** @type {Limits | null} */
 let limits = null;
@@ -100,21 +101,20 @@ export class Zone {
   }
 
   /** @param {Picture} picture */
-  #frame({ artwork, name, url }) {
-    const className = artwork ? "enlarged" : "";
-    const image = (this.image = make("img", { alt: `${this.label}: ${name}`, src: url, className }));
-    const frame = make("span", { className: "frame" }, image);
-    image.addEventListener("load", () => this.image === image && this.#measured());
-    image.addEventListener("error", () => {
+  #frame(picture) {
+    const { artwork, name, url: src } = picture;
+    this.image = make("img", { alt: `${this.label}: ${name}`, src, className: artwork ? "enlarged" : "" });
+    const frame = make("span", { className: "frame" }, this.image);
+    this.image.addEventListener("load", () => this.picture === picture && this.#measured(picture));
+    this.image.addEventListener("error", () => {
       this.unseen = true;
       frame.replaceChildren(make("span", { className: "invite" }, "This browser cannot show the file."));
     });
     return frame;
   }
 
-  /** The picture is there and its size is known. */
-  #measured() {
-    const { file, name, note } = /** @type {Picture} */ (this.picture);
+  /** Its size is known. @param {Picture} picture */
+  #measured({ file, name, note }) {
     const { naturalWidth: width, naturalHeight: height } = this.image;
     if (file && limits && width * height > limits.max_pixels) {
       const [has, most] = [width * height, limits.max_pixels].map((pixels) => `${Math.round(pixels / 1e6)} million`);

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import base64
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
+from PIL import Image
+
+from artsim.keys import make
+from serve import local
+from serve.local import Service
+from tests.serve.conftest import ONE
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page, Route, expect = sync_api.Page, sync_api.Route, sync_api.expect
@@ -46,14 +53,40 @@ def phone(browser: Any, service: str) -> Iterator[Page]:
     yield from _opened(browser, service, PHONE, "dark")
 
 
-def _opened(browser: Any, service: str, viewport: dict[str, int], scheme: str) -> Iterator[Page]:
-    """The page once it knows the model; afterwards no script may have failed and no policy been broken."""
+@pytest.fixture(scope="module")
+def guarded(
+    served_root: Path, launch: Callable[..., Service], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, str]:
+    """The URL of a service that asks for a key, and the key."""
+    key, line = make("visitor")
+    file = tmp_path_factory.mktemp("keys") / "keys.txt"
+    file.write_text(f"{line}\n")
+    service = launch({"model": f"{served_root}/models/a70", "keys": str(file)}, Ingress=ONE, Encoder=ONE)
+    local.wait_until_ready(service)
+    return service.url, key
+
+
+@pytest.fixture
+def locked(browser: Any, guarded: tuple[str, str]) -> Iterator[Page]:
+    """The page of a service that asks for a key, as it asks."""
+    yield from _opened(browser, guarded[0], LAPTOP, "light", "#key-dialog")
+
+
+@pytest.fixture
+def key(guarded: tuple[str, str]) -> str:
+    return guarded[1]
+
+
+def _opened(
+    browser: Any, service: str, viewport: dict[str, int], scheme: str, sign: str = "#model :text('Recipe')"
+) -> Iterator[Page]:
+    """The page once it shows a sign; afterwards no script may have failed and no policy been broken."""
     context = browser.new_context(viewport=viewport, color_scheme=scheme, reduced_motion="reduce")
     page, wrong = context.new_page(), []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
     page.goto(service)
-    expect(page.locator("#model")).to_contain_text("Recipe")
+    expect(page.locator(sign)).to_be_visible()
     yield page
     context.close()
     assert wrong == []
@@ -124,13 +157,17 @@ def test_follows_the_prior_as_the_service_does(page: Page, service: str, picture
     assert _number(page.inner_text("#probability")) == pytest.approx(100 * rarer, abs=0.11)
 
 
-def test_draws_matches_where_they_are(page: Page, pictures: list[Path]) -> None:
-    _choose(page, *pictures[:2])
+def test_draws_matches_where_they_are(page: Page, pictures: list[Path], tmp_path: Path) -> None:
+    detail = tmp_path / "detail.png"
+    with Image.open(pictures[0]) as painting:
+        painting.crop((0, 0, painting.width * 3 // 4, painting.height)).save(detail)
+    _choose(page, pictures[0], detail)
     _compare(page)
     with page.expect_response("**/v1/compare") as answer:
         page.click("#map-toggle")
     matches = answer.value.json()["map"]["matches"][:12]
 
+    assert matches
     expect(page.locator("#overlay circle")).to_have_count(2 * len(matches))
     for side in ("first", "second"):
         picture = page.locator(f"[data-zone={side}] img").bounding_box()
@@ -224,6 +261,37 @@ def test_says_in_a_sentence_which_picture_is_none(page: Page, pictures: list[Pat
     expect(page.locator("[data-feedback=compare]")).to_be_empty()
 
 
+def test_says_that_a_painting_is_no_longer_there(page: Page, service: str, pictures: list[Path]) -> None:
+    found = httpx.post(f"{service}/v1/search", files={"picture": pictures[0].read_bytes()}, timeout=30).json()
+    found["results"][0]["id"] = "Nowhere/nobody_nothing"
+    page.route("**/v1/search", lambda route: route.fulfill(json=found))
+    page.click("#tab-search")
+    page.set_input_files("#zone-picture", pictures[0])
+    page.click("#search-now")
+    with page.expect_response("**/v1/compare") as answer:
+        page.locator(".work button").first.click()
+    expect(page.locator("[data-feedback=compare]")).to_have_text(answer.value.json()["error"]["message"])
+    expect(page.locator("#zone-second")).to_have_attribute("aria-invalid", "true")
+
+
+def test_forgets_a_picture_that_is_removed_before_it_shows(page: Page, pictures: list[Path]) -> None:
+    page.evaluate(
+        """async (data) => {
+            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+            const files = new DataTransfer();
+            files.items.add(new File([bytes], "brief.jpg", {type: "image/jpeg"}));
+            document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: files, bubbles: true}));
+            const image = document.querySelector("[data-zone=first] img");
+            const loaded = new Promise((done) => image.addEventListener("load", done));
+            image.src = `data:image/jpeg;base64,${data}`;  // its own address goes with the picture
+            document.querySelector("#caption-first button").click();
+            await loaded;
+        }""",
+        base64.b64encode(pictures[0].read_bytes()).decode(),
+    )
+    expect(page.locator("#caption-first")).to_be_empty()
+
+
 def test_refuses_before_sending_what_the_limits_exclude(page: Page, service: str, tmp_path: Path) -> None:
     limits = httpx.get(f"{service}/v1/model").json()["limits"]
     text, large = tmp_path / "letter.txt", tmp_path / "large.jpg"
@@ -308,6 +376,56 @@ def _tab_to(page: Page, name: str) -> None:
         if page.evaluate("document.activeElement.id") == name:
             return
     raise AssertionError(f"20 tabs do not reach #{name}")
+
+
+def _enter(page: Page, key: str) -> None:
+    page.fill("#key", key)
+    page.click("#key-form button[type=submit]")
+
+
+@pytest.mark.slow
+def test_asks_for_a_key_until_it_is_right(locked: Page, key: str, pictures: list[Path]) -> None:
+    expect(locked.locator("#key-message")).to_contain_text("A valid API key is needed")
+    stranger, _ = make("stranger")
+    _enter(locked, stranger)
+    expect(locked.locator("#key-message[role=alert]")).to_have_text("The service does not know this key.")
+    expect(locked.locator("#key")).to_have_value("")
+    _enter(locked, key)
+    expect(locked.locator("#key-dialog")).to_be_hidden()
+    expect(locked.locator("#model")).to_contain_text("Recipe")
+    _choose(locked, *pictures[:2])
+    assert -1 <= _compare(locked)["similarity"] <= 1
+    locked.reload()
+    expect(locked.locator("#model")).to_contain_text("Recipe")
+    expect(locked.locator("#key-dialog")).to_be_hidden()
+
+
+@pytest.mark.slow
+def test_starts_with_a_key_that_comes_later(locked: Page, key: str, pictures: list[Path]) -> None:
+    locked.keyboard.press("Escape")
+    expect(locked.locator("#model")).to_contain_text("A valid API key is needed")
+    _choose(locked, *pictures[:2])
+    locked.click("#compare-now")
+    _enter(locked, key)
+    expect(locked.locator("#comparison")).to_be_visible()
+    expect(locked.locator("#model")).to_contain_text("Recipe")
+
+
+@pytest.mark.slow
+def test_shows_thumbnails_that_need_a_key(locked: Page, key: str, pictures: list[Path]) -> None:
+    _enter(locked, key)
+    locked.click("#tab-search")
+    locked.set_input_files("#zone-picture", pictures[0])
+    with locked.expect_response("**/v1/search") as answer:
+        locked.click("#search-now")
+    found = answer.value.json()["results"]
+    assert httpx.get(urljoin(locked.url, found[0]["thumbnail"])).status_code == 401
+    expect(locked.locator(".work img[src^='blob:']")).to_have_count(len(found))
+    decoded = "(images) => Promise.all(images.map((image) => image.decode().then(() => image.naturalWidth)))"
+    assert min(locked.locator(".work img").evaluate_all(decoded)) > 0
+    locked.locator(".work button").first.click()
+    expect(locked.locator("[data-zone=second] img")).to_have_attribute("src", re.compile("^blob:"))
+    assert locked.locator("[data-zone=second] img").evaluate("(image) => image.decode().then(() => image.naturalWidth)")
 
 
 def test_fits_a_phone(phone: Page, pictures: list[Path]) -> None:
