@@ -10,7 +10,7 @@ import { limitTo, zones } from "./zone.js";
 const PANELS = ["compare", "search"];
 
 /** @param {string} name */
-function open(name) {
+function showPanel(name) {
   for (const panel of PANELS) {
     const [tab, isChosen] = [$(`tab-${panel}`), panel === name];
     tab.setAttribute("aria-selected", String(isChosen));
@@ -27,20 +27,20 @@ function tabAt(key, from) {
 }
 
 for (const panel of PANELS) {
-  $(`tab-${panel}`).addEventListener("click", () => open(panel));
+  $(`tab-${panel}`).addEventListener("click", () => showPanel(panel));
   $(`tab-${panel}`).addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
     const next = tabAt(event.key, panel);
     if (!next) return;
-    open(next);
+    showPanel(next);
     $(`tab-${next}`).focus();
   });
 }
 
-/** Compare the picture that was searched with and a painting that was found. @param {import("./zone.js").Artwork} work */
+/** Compare the picture that was searched with to one that was found. @param {import("./zone.js").Artwork} work */
 async function compareWith(work) {
   const { file } = zones.picture.picture;
   const url = await pictureUrl(work.thumbnail).catch(() => work.thumbnail);
-  open("compare");
+  showPanel("compare");
   zones.first.take(file);
   zones.second.put({ artwork: work, url, name: readable(work.title, false) || work.id, note: readable(work.artist) });
   $("tab-compare").focus({ preventScroll: true });
@@ -52,7 +52,8 @@ async function compareWith(work) {
 function describe({ name, recipe, encoder, index }) {
   const id = encoder?.name ?? encoder?.id ?? encoder?.model?.id;
   const facts = { Model: name, Recipe: recipe, Encoder: id || "local descriptors" };
-  if (index) facts.Index = `${index.num_artworks.toLocaleString("en")} paintings${index.is_exact ? "" : ", approximate"}`;
+  const how = index?.is_exact ? "" : ", approximate";
+  if (index) facts.Index = `${index.num_artworks.toLocaleString("en")} paintings${how}`;
   const rows = Object.entries(facts).map(([term, fact]) => make("div", {}, make("dt", {}, term), make("dd", {}, fact)));
   $("model").replaceChildren(...rows);
 }
@@ -75,5 +76,5 @@ async function start() {
 
 addEventListener("newkey", () => isUnstarted && start());
 $("search").addEventListener("pick", (/** @type {CustomEvent} */ event) => compareWith(event.detail));
-if (location.hash === "#search") open("search");
+if (location.hash === "#search") showPanel("search");
 start();

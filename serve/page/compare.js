@@ -1,4 +1,4 @@
-/** Two pictures compared: the similarity, the pairs that are known beside it, and how likely one is made from the other. */
+/** Two pictures compared: their similarity, beside pairs that are known, and how likely one is made from the other. */
 
 import { ask, Failure } from "./api.js";
 import { $, announce, make, onSubmit, reveal } from "./dom.js";
@@ -7,14 +7,16 @@ import { showMatches, toggleMatches, turned, wantsMatches } from "./matches.js";
 import { percent, sentence, signed } from "./words.js";
 import { zones } from "./zone.js";
 
-/** @typedef {{similarity: number, percentiles: Object<string, number> | null, probability: number | null, prior: number,
- *             sentence: string, map: import("./matches.js").MatchMap | null}} Comparison */
+/** @typedef {{similarity: number, percentiles: Object<string, number> | null, probability: number | null,
+ *             prior: number, sentence: string, map: import("./matches.js").MatchMap | null}} Comparison */
 
 const KINDS = { other_genre: "unrelated pairs", same_genre: "pairs of one genre", same_artist: "pairs by one artist" };
 const PRIORS = [
   [1e-5, "1 in 100,000"], [1e-4, "1 in 10,000"], [1e-3, "1 in 1,000"], [0.01, "1 in 100"], [0.05, "1 in 20"],
   [0.1, "1 in 10"], [0.2, "1 in 5"], [0.5, "1 in 2"], [0.9, "9 in 10"],
 ];
+
+const NO_MAP = "This model sees pictures whole: it cannot say where they match";
 
 const { first, second } = zones;
 const feedback = new Feedback("compare", [first, second]);
@@ -24,8 +26,8 @@ let comparison = null;
 
 /** Compare the two pictures, or say which is missing. */
 export function compare() {
-  const missing = [first, second].filter((zone) => !zone.picture).map((zone) => zone.name);
-  if (missing.length) return feedback.fail(new Failure(`Choose the ${missing.join(" and the ")} picture`, { fields: missing }));
+  const fields = [first, second].filter((zone) => !zone.picture).map((zone) => zone.name);
+  if (fields.length) return feedback.fail(new Failure(`Choose the ${fields.join(" and the ")} picture`, { fields }));
   return feedback.run("Comparing", async (controller) => {
     const body = new FormData();
     const { file, artwork } = second.picture;
@@ -34,7 +36,7 @@ export function compare() {
     else body.append("second", file);
     if (wantsMatches()) body.append("map", "true");
     show(await ask("/v1/compare", { body, controller }));
-    if (body.has("map") && !comparison?.map) throw new Failure("This model sees pictures whole: it cannot say where they match");
+    if (body.has("map") && !comparison?.map) throw new Failure(NO_MAP);
   });
 }
 
@@ -50,7 +52,8 @@ function show(found) {
   showProbability();
   $("comparison").hidden = $("map-toggle").hidden = false;
   showMatches(found.map);
-  announce(`Similarity ${signed(found.similarity)}. ${found.percentiles ? $("sentence").textContent : "Not calibrated."}`);
+  const meaning = found.percentiles ? $("sentence").textContent : "Not calibrated.";
+  announce(`Similarity ${signed(found.similarity)}. ${meaning}`);
   if (isNew) reveal($("answer"));
 }
 

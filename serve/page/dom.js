@@ -17,7 +17,7 @@ export function make(tag, given = {}, ...children) {
   return element;
 }
 
-/** @param {string} textContent @param {() => void} click @param {Object<string, any>} [given] @returns {HTMLButtonElement} */
+/** @param {string} textContent @param {() => void} click @param {Object<string, any>} [given] @returns {any} */
 export function makeButton(textContent, click, given = {}) {
   const button = make("button", { type: "button", textContent, ...given });
   button.addEventListener("click", () => click());

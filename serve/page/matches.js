@@ -4,7 +4,7 @@ import { $, draw, make } from "./dom.js";
 import { signed } from "./words.js";
 import { zones } from "./zone.js";
 
-/** @typedef {{first: [number, number], second: [number, number], similarity: number}} Match  x, y in 0..1 of a picture */
+/** @typedef {{first: [number, number], second: [number, number], similarity: number}} Match  x, y: 0..1 of a picture */
 /** @typedef {{matches: Match[], grid: number}} MatchMap  strongest first; patches along a side */
 
 const NUM_MATCHES = 12; // shown at first
@@ -72,11 +72,11 @@ const ink = (number) => INKS[number % INKS.length];
 
 /** @param {number} number @param {number[]} from @param {number[]} to */
 function line(number, [x1, y1], [x2, y2]) {
-  const ends = { x1, y1, x2, y2 };
-  return draw("g", { "data-match": number }, draw("line", { ...ends, class: "halo" }), draw("line", { ...ends, stroke: ink(number) }));
+  const halo = draw("line", { x1, y1, x2, y2, class: "halo" });
+  return draw("g", { "data-match": number }, halo, draw("line", { x1, y1, x2, y2, stroke: ink(number) }));
 }
 
-/** A patch and its number. @param {number} number @param {number[]} centre @param {DOMRect} place @param {number} grid */
+/** A patch and its number. @param {number} number @param {number[]} at @param {DOMRect} place @param {number} grid */
 function patch(number, [x, y], place, grid) {
   const [width, height] = [place.width / grid, place.height / grid];
   const outline = { x: x - width / 2, y: y - height / 2, width, height, stroke: ink(number), class: "patch" };

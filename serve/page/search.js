@@ -56,7 +56,8 @@ function chosenArtist() {
 /** @param {{results: Artwork[], num_searched: number}} found */
 function show({ results, num_searched: num }) {
   const some = `The nearest ${results.length} of ${num.toLocaleString("en")} paintings`;
-  const all = num > 1 ? `All ${num} such paintings, nearest first` : ["There is no such painting", "The one such painting"][num];
+  const few = ["There is no such painting", "The one such painting"];
+  const all = few[num] ?? `All ${num} such paintings, nearest first`;
   const heading = results.length === num ? all : some;
   $("nearest-name").textContent = heading;
   $("grid").replaceChildren(...results.map(card));
