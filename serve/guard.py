@@ -62,6 +62,10 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+_LEFT = 499
+"""As nginx counts those who did not wait."""
+
+
 class _ClientLeftError(Exception):
     """Nobody waits for an answer."""
 
@@ -95,7 +99,10 @@ class Guard:
             try:
                 await self._pass(scope, receive, send_guarded)
             except _ClientLeftError:
-                status = 499  # as nginx counts those who did not wait
+                status = _LEFT
+            except asyncio.CancelledError:
+                status = status or _LEFT
+                raise
             except Exception:  # whatever it is, no word of it goes out; Serve logs it
                 if status is None:
                     await respond(_INTERNAL, self._measures)(scope, receive, send_guarded)
