@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 OUT ?= runs/demo
 DATA ?= $(OUT)/gallery
 # The engines change what they are loaded beside (vLLM: YAML's loader, torch's threads), so their tests run apart.
-PYTEST = .venv/bin/python -m pytest -q
+PYTEST = .venv/bin/python -m pytest -q --durations=12 --durations-min=10
 MODEL = $(OUT)/models/a70
 EXAMPLE = $(MODEL)/examples
 

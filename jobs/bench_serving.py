@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,44 +38,47 @@ class ServeBench(Section):
     concurrency: Annotated[list[int], Field(min_length=1)] = Field(
         default=[1, 8, 32], description="requests in flight, as 1,8,32; the ratio is that of the last"
     )
-    num_replicas: int = Field(2, ge=1, description="replicas of Encoder")
+    num_replicas: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = Field(
+        default=[2], description="replicas of Encoder, as 2,1,3 for a curve; the ratio is that of the first"
+    )
     num_processes: int = Field(2, ge=1, description="processes of the plain server")
     use_haproxy: bool = Field(True, description="HAProxy in the place of Serve's own proxy")
     seconds: float = Field(8, gt=0, description="how long each load lasts, after a warm-up of as many requests")
     num_runs: int = Field(3, ge=1)
     side_px: int = Field(1024, ge=64, description="longer side of the two pictures of a request")
 
-    @field_validator("concurrency", mode="before")
+    @field_validator("concurrency", "num_replicas", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return [int(part) for part in value.split(",")] if isinstance(value, str) else value
+        return value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
 
 
 def bench_serve(options: ServeBench, settings: Sequence[str]) -> Report:
-    """Each run starts a server, loads it at each concurrency and stops it; whoever was second goes first next time.
+    """Each run starts each server, loads it at each concurrency and stops it; every other run in the opposite order.
 
-    The load comes from this machine too, and takes as much of its cores on both sides.
+    The load comes from this machine too, and takes as much of its cores on all sides.
     """
     if not options.model:
         raise ConfigError("model = : name the folder of a trained model, such as model=runs/demo/models/a70")
     body = _body(options)
-    sides = {"ours": _ours, "reference": _plain}
+    sides = {str(number): partial(_ours, options, number) for number in options.num_replicas}
+    sides["reference"] = partial(_plain, options)
     runs: list[dict[str, Any]] = []
     for number in range(options.num_runs):
         run: dict[str, Any] = {"load": os.getloadavg()[0]}
         for name in sorted(sides, reverse=number % 2 == 1):
-            with sides[name](options) as (url, start_s):
+            with sides[name]() as (url, start_s):
                 levels = [asyncio.run(_load(url, body, level, options.seconds)) for level in options.concurrency]
             run[name] = {"start_s": round(start_s, 2), "levels": levels}
-        assert run["ours"]["levels"][0]["answers"] == run["reference"]["levels"][0]["answers"], "not the same answers"
+        answers = [run[name]["levels"][0]["answers"] for name in sides]
+        assert all(each == answers[0] for each in answers), "not the same answers"
         runs.append(run)
     rates = {name: [run[name]["levels"][-1]["rate"] for run in runs] for name in sides}
-    ratios = [ours / plain for ours, plain in zip(rates["ours"], rates["reference"], strict=True)]
     medians = {name: float(np.median(values)) for name, values in rates.items()}
-    facts = options.model_dump(exclude={"model"})
-    return {"name": "serve", **medians, "ratio": round(float(np.median(ratios)), 3), "unit": "comparisons/s"} | (
-        facts | {"runs": runs}
-    )
+    ratios = [ours / plain for ours, plain in zip(rates[str(options.num_replicas[0])], rates["reference"], strict=True)]
+    found = {"ours": medians[str(options.num_replicas[0])], "reference": medians.pop("reference")}
+    facts = options.model_dump(exclude={"model"}) | {"by_replicas": medians, "runs": runs}
+    return {"name": "serve", **found, "ratio": round(float(np.median(ratios)), 3), "unit": "comparisons/s", **facts}
 
 
 def _body(options: ServeBench) -> bytes:
@@ -88,11 +92,11 @@ def _body(options: ServeBench) -> bytes:
 
 
 @contextmanager
-def _ours(options: ServeBench) -> Iterator[tuple[str, float]]:
+def _ours(options: ServeBench, num_replicas: int) -> Iterator[tuple[str, float]]:
     """The address of Ray Serve's application, and how long it took to answer, s."""
     environment = {"RAY_SERVE_ENABLE_HA_PROXY": str(int(options.use_haproxy))}
-    encoder = {"num_replicas": options.num_replicas, "autoscaling_config": None, "max_queued_requests": 200}
-    args = {"model": os.path.abspath(options.model), "num_cpus": min(1.0, 1.8 / options.num_replicas)}
+    encoder = {"num_replicas": num_replicas, "autoscaling_config": None, "max_queued_requests": 200}
+    args = {"model": os.path.abspath(options.model), "num_cpus": min(1.0, 1.8 / num_replicas)}
     with tempfile.TemporaryDirectory() as folder:
         service = local.launch(Path(folder), args, environment, Encoder=encoder)
         try:

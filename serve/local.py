@@ -69,10 +69,11 @@ def start(config: Path, url: str, **environment: str) -> Service:
 
 
 def launch(folder: Path, args: dict[str, Any], environment: dict[str, str], **deployments: Any) -> Service:
-    """Configure a service in a folder and start it; it is not ready yet."""
+    """Configure a service in a folder and start it; it is not ready yet. Several may run side by side."""
     port = free_port()
     configure(folder / "scorer.yaml", port, args, **deployments)
-    return start(folder / "scorer.yaml", f"http://127.0.0.1:{port}", **environment)
+    figures = {f"RAY_SERVE_HAPROXY_{name}_PORT": str(free_port()) for name in ("METRICS", "STATS")}
+    return start(folder / "scorer.yaml", f"http://127.0.0.1:{port}", **figures, **environment)
 
 
 def wait_until_ready(service: Service, seconds: float = 180) -> float:
