@@ -35,7 +35,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def cluster() -> Iterator[None]:
     import ray  # most tests need none
 
-    ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=500_000_000, log_to_driver=False)
+    # The GPU is a promise that nobody checks: stages on GPUs are placed as if it were there.
+    ray.init(
+        "local", num_cpus=2, num_gpus=1, include_dashboard=False, object_store_memory=500_000_000, log_to_driver=False
+    )
     yield
     ray.shutdown()
 

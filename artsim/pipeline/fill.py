@@ -75,8 +75,9 @@ class _Worker(Worker):
         super().__init__(step, work)
         self._missing = missing
 
-    def __call__(self, pieces: pa.Table) -> pa.Table:
-        keys = self._missing.keys([Piece(**piece) for piece in pieces.to_pylist()])
+    def __call__(self, call: pa.Table) -> pa.Table:
+        (pieces,) = call["pieces"].to_pylist()
+        keys = self._missing.keys([Piece(**piece) for piece in pieces])
         try:
             return pa.table({"outcome": self.do(keys)})
         except UserError as error:  # handed over as a row: Ray Data would show a traceback, as for a defect
@@ -94,12 +95,13 @@ def _stream(step: Step, work: Work, missing: Missing, tolerate: bool) -> Iterato
     workers, chunks = step.workers, missing.chunks
     # Ray 2.60 deprecates this argument, but has no other way yet to end the retries of a row that kills.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning, module=__name__)
+    # A row is a call: on GPUs Ray Data wants to be told a batch size, and puts blocks together that are smaller.
     # from_arrow would ask for each block's facts in a task, whose workers would all have to load Ray Data.
-    blocks = [pa.Table.from_pylist([piece._asdict() for piece in chunk]) for chunk in chunks]
+    blocks = [pa.table({"pieces": [[piece._asdict() for piece in chunk]]}) for chunk in chunks]
     done = ray.data.from_blocks(blocks).map_batches(
         type(step.stage.__name__, (_Worker,), {}),  # so that Ray's progress bars and dashboard name the stage
         fn_constructor_args=(step, work, missing._replace(chunks=[])),
-        batch_size=None,
+        batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(
             size=min(num_workers(workers), len(chunks)),
