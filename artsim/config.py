@@ -78,6 +78,7 @@ EDITS = (
     *(f"{kind}-{strength}" for kind, strengths in STRENGTHS.items() for strength in strengths),
     *(kind for kind, strengths in STRENGTHS.items() if not strengths),
 )
+LogFormat = Literal["text", "json"]
 LATENT_PX = 8
 """Side of a latent in px (Podell et al. 2023: SDXL's autoencoder is that of Rombach et al. 2022 with f = 8)."""
 ImagePx = Annotated[int, Field(ge=64, le=4096)]
@@ -506,6 +507,7 @@ class Config(Section):
     num_buckets: int = Field(256, ge=1, le=65536, description="hash buckets of a new root")
     seed: int = Field(0, ge=0)
     max_failure_rate: float = Field(0.05, ge=0, le=1, description="share of a table's rows that may be quarantined")
+    log_format: LogFormat = Field("text", description="json: a line is an object, with job, table, stage and row")
     source: SourceConfig = SourceConfig()
     duplicates: DuplicatesConfig = DuplicatesConfig()
     gallery: GalleryConfig = GalleryConfig()

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import ray
 
 import artsim
+from artsim import log
 from artsim.config import Workers
 
 T = TypeVar("T")
@@ -21,16 +22,24 @@ LOCAL_OBJECT_STORE_BYTES = 1_500_000_000
 
 def connect() -> None:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine that ends with this process."""
-    if ray.is_initialized():
-        return
-    address = os.environ.get("RAY_ADDRESS")
-    logging.basicConfig(format="%(message)s")
+    if not ray.is_initialized():
+        _connect(os.environ.get("RAY_ADDRESS"))
+    log.fields["job_id"] = ray.get_runtime_context().get_job_id()
+
+
+def _connect(address: str | None) -> None:
+    how: dict[str, Any] = {"log_to_driver": True}
+    if log.is_json():
+        # What workers say stays in their own logs: Ray would put "(Letterbox pid=...)" before each line.
+        how = {"log_to_driver": False, "logging_config": ray.LoggingConfig(encoding="JSON", log_level="WARNING")}
+    else:
+        logging.basicConfig(format="%(message)s")
     if address:
         # A submitted job brings its own copy of the code; a driver from elsewhere sends it.
         submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
         package = Path(artsim.__file__).parent
         modules = [str(folder) for folder in (package, package.with_name("jobs")) if folder.is_dir()]
-        ray.init(address, runtime_env=None if submitted else {"py_modules": modules}, log_to_driver=True)
+        ray.init(address, runtime_env=None if submitted else {"py_modules": modules}, **how)
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's core calls each actor of Ray Data an error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -42,6 +51,7 @@ def connect() -> None:
         # By default a worker that idles for a second is ended, and each write would wait for a new process. Metrics
         # are for the dashboard, which is not there.
         _system_config={"idle_worker_killing_time_threshold_ms": 600_000, "enable_metrics_collection": False},
+        **how,
     )
 
 

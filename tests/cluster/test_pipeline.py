@@ -179,5 +179,5 @@ def test_what_a_task_cannot_read_ends_a_job_in_one_sentence_and_a_defect_with_it
         rf"error: root: {tmp_path}/_listing/{lost} cannot be read \(.*\): .*; what is done is kept", str(ended.value)
     )
     (tmp_path / "_listing" / lost).write_bytes(part[: len(part) // 2])
-    with pytest.raises(RayTaskError, match=r"(?s)ray::_plan.*ArrowInvalid: .* not found in footer"):
+    with pytest.raises(RayTaskError, match=r"(?s)ray::plan captions.*ArrowInvalid: .* not found in footer"):
         main(lambda: print(run(step(), command(tmp_path))))
