@@ -17,7 +17,7 @@ from ray.util.annotations import RayDeprecationWarning
 from artsim import UserError
 from artsim.config import Config
 from artsim.log import adopt, is_json, logger
-from artsim.pipeline.cluster import connect, num_workers
+from artsim.pipeline.cluster import connect, options, pool
 from artsim.pipeline.measures import Measures
 from artsim.pipeline.missing import Missing, Piece, find_missing
 from artsim.resume import Work
@@ -129,7 +129,8 @@ def _stream(step: Step, work: Work, missing: Missing, tolerate: bool, measures: 
     context.max_errored_blocks = -1 if tolerate else 0
     context.enable_progress_bars = not is_json()
     adopt("ray.data")
-    workers, chunks = step.workers, missing.chunks
+    chunks = missing.chunks
+    least, most = pool(step.workers, len(chunks))
     # Ray 2.60 deprecates this argument, but has no other way yet to end the retries of a row that kills.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning, module=__name__)
     # A row is a call: on GPUs Ray Data wants to be told a batch size, and puts blocks together that are smaller.
@@ -143,13 +144,13 @@ def _stream(step: Step, work: Work, missing: Missing, tolerate: bool, measures: 
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(
-            size=min(num_workers(workers), len(chunks)),
+            min_size=least,
+            max_size=most,
             max_concurrent_calls_per_actor=CALLS_PER_WORKER,
             enable_true_multi_threading=True,
         ),
-        num_cpus=workers.num_cpus,
-        num_gpus=workers.num_gpus,
         max_task_retries=0 if tolerate else 1,
+        **options(step.workers),
     )
     for some in done.iter_batches(batch_size=None, batch_format="pyarrow"):
         outcomes = _from_arrow(pa.table(some))
@@ -196,9 +197,8 @@ def _alone(step: Step, work: Work, missing: Missing, measures: Measures) -> Iter
 
 def _lone_worker(step: Step, work: ray.ObjectRef) -> Any:
     """A worker whose stage is built; TableError where building it fails, which is no row's fault."""
-    options = {"num_cpus": step.workers.num_cpus, "num_gpus": step.workers.num_gpus, "max_restarts": 0}
     alone = type(f"{step.stage_name}Alone", (Worker,), {})
-    worker: Any = ray.remote(alone).options(**options).remote(step, work)
+    worker: Any = ray.remote(alone).options(**options(step.workers), max_restarts=0).remote(step, work)
     try:
         ray.get(worker.__ray_ready__.remote())
     except RayActorError as error:

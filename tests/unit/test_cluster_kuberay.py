@@ -152,7 +152,7 @@ def test_every_worker_that_the_job_asks_for_finds_a_place() -> None:
 
 
 def test_stages_that_fill_the_cluster_say_how_many_workers_they_want() -> None:
-    """The cluster begins without machines: what is left to its size would get one worker."""
+    """The cluster begins without machines: what is left open would begin with one worker."""
     workers = all_workers(job_config())
     heavy = ("source", "letterbox", "caption", "prompt", "generate", "embed", "cues", "edit")
     assert [name for name in heavy if not workers[name].num_workers] == []
