@@ -36,7 +36,6 @@ def configure(log_format: LogFormat, **more: Any) -> None:
     events.setLevel(logging.INFO if is_json else logging.CRITICAL)
     if is_json:
         sys.excepthook = _say_error
-    fields.clear()
     fields.update(more)
 
 

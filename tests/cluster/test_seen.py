@@ -4,7 +4,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -77,22 +77,33 @@ def test_rows_failures_and_retries_are_seen_in_logs_and_metrics(
     assert lost == [("g/0007", "corrupt", 1), ("g/0021", "corrupt", 1)]
     assert [line["what"] for line in named(lines, "retry")] == ["worker"]
 
-    deadline = time.monotonic() + 30
-    while ours(text := exported(), "ray_artsim_rows_total", "outcome") != {"done": 38, "corrupt": 2}:
-        assert time.monotonic() < deadline, text
-        time.sleep(0.5)
+    text = wait_for(lambda text: ours(text, "ray_artsim_rows_total", "outcome") == {"done": 38, "corrupt": 2})
     assert ours(text, "ray_artsim_retries_total", "what") == {"worker": 1}
     assert ours(text, "ray_artsim_rows_missing", "table") == {"captions": 0}
-    assert "MapWorker(MapBatches(Whisper))" in {labels["Name"] for labels, _ in samples(text, "ray_actors")}
-    assert {"plan captions", "settle captions"} <= {labels["Name"] for labels, _ in samples(text, "ray_tasks")}
     operators = {(labels["dataset"].split("_")[0], labels["operator"]) for labels, _ in samples(text, OUTPUT_ROWS)}
     assert ("captions", "MapBatches(Whisper)_1") in operators
+    wait_for(lambda text: "MapWorker(MapBatches(Whisper))" in names(text, "ray_actors"))
+    wait_for(lambda text: {"plan captions", "settle captions"} <= names(text, "ray_tasks"))
+
+
+def wait_for(condition: Callable[[str], bool]) -> str:
+    """What is exported once it is as it should be: Ray sends its figures every second here."""
+    deadline = time.monotonic() + 30
+    while not condition(text := exported()):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.5)
+    return text
+
+
+def names(text: str, metric: str) -> set[str]:
+    return {labels["Name"] for labels, _ in samples(text, metric)}
 
 
 def named(lines: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
     return [line for line in lines if line.get("event") == event]
 
 
+@pytest.mark.slow
 def test_a_job_that_speaks_json_says_nothing_else_and_names_what_it_lost(paintings: Path, tmp_path: Path) -> None:
     settings = ("log_format=json", f"source.uri={paintings}", "max_failure_rate=0.1")
     said = run_program("ingest", tmp_path, *settings).splitlines()
