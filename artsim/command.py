@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from artsim import log
 from artsim.config import Config, ConfigError
 
 LOCAL_PROFILE = Path(__file__).parent.parent / "jobs" / "local.yaml"
@@ -31,7 +32,8 @@ class Command:
 def parse_command(argv: Sequence[str] | None, description: str | None) -> Command:
     """Read a job's command line: `[--config FILE] [--overwrite] [--retry-quarantine] [section.key=value ...]`.
 
-    Ends the process with every mistake on a line of its own where the settings cannot be used.
+    Ends the process with every mistake on a line of its own where the settings cannot be used. From now on the process
+    speaks as `log_format` says.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=LOCAL_PROFILE, help="YAML file with settings (jobs/local.yaml)")
@@ -49,6 +51,7 @@ def parse_command(argv: Sequence[str] | None, description: str | None) -> Comman
                 2, f"root = {config.root}: on a cluster, name an absolute folder or a URL that all machines reach\n"
             )
         config = config.model_copy(update={"root": os.path.abspath(os.path.expanduser(config.root))})
+    log.configure(config.log_format, job=log.job_name())
     return Command(config, arguments.overwrite, arguments.retry_quarantine)
 
 

@@ -78,9 +78,11 @@ EDITS = (
     *(f"{kind}-{strength}" for kind, strengths in STRENGTHS.items() for strength in strengths),
     *(kind for kind, strengths in STRENGTHS.items() if not strengths),
 )
+LogFormat = Literal["text", "json"]
 LATENT_PX = 8
 """Side of a latent in px (Podell et al. 2023: SDXL's autoencoder is that of Rombach et al. 2022 with f = 8)."""
 ImagePx = Annotated[int, Field(ge=64, le=4096)]
+NodeLabel = Annotated[str, Field(pattern=r"^!?([\w.-]+|in\([\w.-]+(, ?[\w.-]+)*\))$")]
 
 
 class ConfigError(UserError, ValueError):
@@ -96,9 +98,18 @@ class Section(BaseModel):
 class Workers(Section):
     """How a stage is run. Nothing here may change a row, so nothing here is part of a table's recipe."""
 
-    num_workers: int = Field(0, ge=0, description="worker processes; 0: one for every num_cpus that the cluster has")
+    num_workers: int = Field(
+        0, ge=0, description="worker processes at most; 0: one for every num_cpus that the cluster has, or grows to"
+    )
+    min_workers: int = Field(
+        0, ge=0, description="of them, how many are kept all the time; the others come with the work. 0: all"
+    )
     num_cpus: float = Field(1.0, ge=0, description="CPU cores of one worker")
     num_gpus: float = Field(0.0, ge=0, description="GPUs of one worker; fractions share a card")
+    node_labels: dict[str, NodeLabel] = Field(
+        {},
+        description="Ray labels of the machines that may run it, as {kind: cpu}, {kind: '!gpu'} or {kind: 'in(a,b)'}",
+    )
     batch_size: int = Field(16, ge=1, description="rows handed to the stage in one call")
     rows_per_part: int = Field(64, ge=1, description="rows of one part, the unit that is lost when a machine dies")
     micro_batch_size: int = Field(
@@ -110,6 +121,17 @@ class Workers(Section):
         ge=0,
         description="memory that a worker without a GPU may take beside its loaded stage; 0: no limit (Linux)",
     )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Workers:
+        wrong = []
+        if 0 < self.num_workers < self.min_workers:
+            wrong.append(f"min_workers = {self.min_workers} is more than num_workers = {self.num_workers}")
+        if self.num_gpus > 1 and self.num_gpus != int(self.num_gpus):
+            wrong.append(f"num_gpus = {self.num_gpus:g}: a worker has a part of one GPU, or whole ones")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
 
 class ModelConfig(Section):
@@ -506,6 +528,7 @@ class Config(Section):
     num_buckets: int = Field(256, ge=1, le=65536, description="hash buckets of a new root")
     seed: int = Field(0, ge=0)
     max_failure_rate: float = Field(0.05, ge=0, le=1, description="share of a table's rows that may be quarantined")
+    log_format: LogFormat = Field("text", description="json: a line is an object, with job, table, stage and row")
     source: SourceConfig = SourceConfig()
     duplicates: DuplicatesConfig = DuplicatesConfig()
     gallery: GalleryConfig = GalleryConfig()

@@ -7,17 +7,17 @@ import os
 import resource
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from artsim.config import Workers
+from artsim.log import logger
 from artsim.resume import Expand, Work
 from artsim.schemas import Batch, quarantine_schema, row_hashes, schema_of, to_arrow, to_batch
 from artsim.sources import fetch
@@ -25,6 +25,16 @@ from artsim.stages import EngineError
 from artsim.tables import Table
 
 DONE = "done"
+
+
+class Outcome(NamedTuple):
+    """What became of rows: so many are DONE, or one is not, which and why."""
+
+    reason: str = DONE
+    num_rows: int = 1
+    message: str = ""
+    key: dict[str, Any] | None = None
+    attempts: int = 0
 
 
 class Stage(Protocol):
@@ -55,6 +65,16 @@ class Step:
     whole: bool = False
     """Each row depends on all rows of the tables read, so a change of any makes all anew."""
 
+    @property
+    def stage_name(self) -> str:
+        """What logs, metrics and Ray's dashboard call the stage."""
+        return self.stage.__name__
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What a log line or a metric says of where it comes from."""
+        return {"table": self.table, "stage": self.stage_name}
+
 
 def read_rows(step: Step, work: Work, wanted: pa.Table) -> pa.Table:
     """What the step's stage reads for some rows of any buckets.
@@ -81,16 +101,17 @@ class Worker:
         if not step.workers.num_gpus:  # CUDA reserves far more than it uses
             _limit_memory(step.workers.memory_gb)
 
-    def do(self, missing: pa.Table) -> list[str]:
-        """Do the rows whose keys are given; returns the outcome of each: DONE, or the reason why not."""
+    def do(self, missing: pa.Table) -> list[Outcome]:
+        """Do the rows whose keys are given; returns what became of them."""
         try:
             rows = read_rows(self._step, self._work, missing)
             size = self._step.workers.batch_size
             with self._turn:
                 done = [self._timed(rows.slice(start, size)) for start in range(0, len(rows), size)]
             return write_rows(self._work.table, self._step, pa.concat_tables(done))
-        except (EngineError, MemoryError):
-            traceback.print_exc()
+        except (EngineError, MemoryError) as error:
+            last_words = f"{self._step.table}: {type(error).__name__} in {self._step.stage_name}"
+            logger.exception(last_words, extra={"event": "worker_lost"} | self._step.labels)
             os._exit(1)  # as if it had been killed: Ray starts another process, which builds another engine
 
     def _timed(self, rows: pa.Table) -> pa.Table:
@@ -122,30 +143,31 @@ def _limit_memory(gigabytes: float) -> None:
         pa.set_memory_pool(pa.system_memory_pool())
 
 
-def give_up(step: Step, work: Work, rows: Sequence[tuple[pa.Table, str]]) -> list[str]:
-    """Quarantine rows, each a table of one missing row and the error that it gets; returns the reason of each."""
+def give_up(step: Step, work: Work, rows: Sequence[tuple[pa.Table, str]]) -> list[Outcome]:
+    """Quarantine rows, each a table of one missing row and the error that it gets; returns what became of them."""
     schema = _schema(step)
     failed = [to_arrow(to_batch(row) | {"error": np.array([error], object)}, schema) for row, error in rows]
-    return [reason for row in failed for reason in write_rows(work.table, step, row)]
+    return [outcome for row in failed for outcome in write_rows(work.table, step, row)]
 
 
-def write_rows(table: Table, step: Step, rows: pa.Table) -> list[str]:
-    """Put rows in place, those with an error in quarantine; returns the outcome of each, in any order."""
+def write_rows(table: Table, step: Step, rows: pa.Table) -> list[Outcome]:
+    """Put rows in place, those with an error in quarantine; returns what became of them."""
     sound, lost = _by_error(rows)
-    outcomes = [DONE] * len(sound)
+    outcomes = [Outcome(num_rows=len(sound))] if len(sound) else []
     if len(sound):
         sound = sound.drop_columns(["error", "attempts"])
         table.write(sound.append_column("row_hash", pa.array(row_hashes(sound))))
     if len(lost):
         errors = [error.partition(": ") for error in lost["error"].to_pylist()]
-        kind: Any = step.stage
         lost = lost.append_column("reason", pa.array([reason for reason, _, _ in errors], pa.string()))
         lost = lost.append_column("message", pa.array([message for _, _, message in errors], pa.string()))
-        lost = lost.append_column("stage", pa.array([kind.__name__] * len(lost), pa.string()))
+        lost = lost.append_column("stage", pa.array([step.stage_name] * len(lost), pa.string()))
         attempts = pc.add(lost["attempts"], pa.scalar(1, pa.int32()))
         lost = lost.set_column(lost.column_names.index("attempts"), "attempts", attempts)
         table.write_quarantine(lost.select(quarantine_schema(table.name).names))
-        outcomes += [reason for reason, _, _ in errors]
+        keys = lost.select(table.key).to_pylist()
+        told = zip(errors, keys, attempts.to_pylist(), strict=True)
+        outcomes += [Outcome(reason, 1, message, key, tries) for (reason, _, message), key, tries in told]
     return outcomes
 
 

@@ -11,6 +11,7 @@ from artsim.config import Config
 from artsim.evaluation.gather import gather, judged
 from artsim.evaluation.judgement import judge
 from artsim.evaluation.outcome import outcome
+from artsim.log import logger
 from artsim.report import write_report
 from artsim.siamese import load_model
 from artsim.store import Store
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run, store = _trained(config)
     looked_at = judged(config, run)
     if (store.read_json("metrics.json") or {}).get("judged") == looked_at and not command.overwrite:
-        print(f"models/{config.model_name}: evaluated already", flush=True)
+        logger.info(f"models/{config.model_name}: evaluated already")
         return
     pipeline.connect()
     with models.fetch(run.folder) as folder:
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         store.write_json(name, learned)
     store.write("report.html", write_report(evaluated).encode())
     store.write_json("metrics.json", evaluated.metrics)
-    print(evaluated.metrics["verdict"], flush=True)
+    logger.info(evaluated.metrics["verdict"])
 
 
 def _trained(config: Config) -> tuple[models.Run, Store]:

@@ -12,6 +12,7 @@ from artsim import pipeline
 from artsim.command import parse_command
 from artsim.config import GalleryConfig
 from artsim.gallery import paint, path_of
+from artsim.log import logger
 from artsim.store import Store
 
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             compute=pool,
             num_cpus=1,
         ).materialize()
-    print(f"gallery: {config.num_paintings} paintings in {folder}, {len(missing)} new", flush=True)
+    logger.info(f"gallery: {config.num_paintings} paintings in {folder}, {len(missing)} new")
 
 
 if __name__ == "__main__":

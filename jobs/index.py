@@ -15,6 +15,7 @@ from artsim import UserError, models, pipeline
 from artsim.command import Command, parse_command
 from artsim.index import IndexBrokenError, read_info
 from artsim.indexing import Builder, Sources, embed_bucket, sample_bucket, settings_of
+from artsim.log import logger
 from artsim.siamese import Head, load_model
 from artsim.store import Store
 from artsim.tables import TableError, open_root
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = settings_of(config.index, sources.num_rows, head.sizes.pooled_size)
     made_from = {"recipe": info["fingerprint"], "inputs": sources.digests}
     if _is_there(command, settings | made_from):
-        print(f"{name}/{models.INDEX}: indexed already", flush=True)
+        logger.info(f"{name}/{models.INDEX}: indexed already")
         return
     pipeline.connect()
     with Builder(settings, sources.num_rows) as builder:
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         made = builder.publish(_folder(command), **made_from)
     kind = "exact" if made.is_exact else made.factory
     size, seconds = sum(made.num_bytes.values()) / 1e6, time.monotonic() - began
-    print(f"{name}/{models.INDEX}: {made.num_rows} paintings, {kind}, {size:.1f} MB, {seconds:.1f} s", flush=True)
+    logger.info(f"{name}/{models.INDEX}: {made.num_rows} paintings, {kind}, {size:.1f} MB, {seconds:.1f} s")
 
 
 def _folder(command: Command) -> str:

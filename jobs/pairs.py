@@ -9,6 +9,7 @@ from artsim import pipeline
 from artsim.command import parse_command
 from artsim.config import Config
 from artsim.lease import hold
+from artsim.log import logger
 from artsim.pairs import Paintings, list_pairs
 from artsim.resume import replace
 from artsim.stages.pair import TakePrompt, TakeVersion
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = Table(config.root, "_pairs", num_buckets)
     with hold(table):  # as long as it is read
         replace(table, rows)
-        print(f"pairs: {len(rows)} of {config.pairs.uri}, {left}", flush=True)
+        logger.info(f"pairs: {len(rows)} of {config.pairs.uri}, {left}")
         for step in steps(config):
             pipeline.run(step, command)
 

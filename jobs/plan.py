@@ -142,7 +142,7 @@ def _plan(step: Step, sample: Command, scale: float) -> Plan:
     return Plan(
         table=step.table,
         rows=round((summary.rows + summary.quarantined) * scale),
-        rows_per_s=_measured(stage_rate, step.workers.num_cpus, step.workers.num_gpus, step, work),
+        rows_per_s=_measured(stage_rate, pipeline.options(step.workers), step, work),
         num_workers=pipeline.num_workers(step.workers),
         num_gpus=step.workers.num_gpus,
         gigabytes=work.table.store.num_bytes() * scale / 1e9,
@@ -160,10 +160,10 @@ def _growth(config: Config, sample: Config, table: str, num_paintings: int) -> f
     return rows / max(1, num_edits(of_sample, sample.source.limit))
 
 
-def _measured(measure: Callable[..., Any], num_cpus: float, num_gpus: float, *arguments: Any) -> Any:
+def _measured(measure: Callable[..., Any], options: dict[str, Any], *arguments: Any) -> Any:
     """What a measurement says in a worker with these resources."""
     # max_calls: its process ends with the task and leaves the card to the next stage.
-    remote: Any = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, max_calls=1)(measure)
+    remote: Any = ray.remote(**options, max_calls=1)(measure)
     return ray.get(remote.remote(*arguments))
 
 
@@ -171,7 +171,8 @@ def _training(config: Config, rows: dict[str, int]) -> tuple[Plan, Plan]:
     """What training takes if no epoch is left out, and the evaluation of what was not trained on."""
     training, inputs = config.training, inputs_of(config, num_buckets=1)
     num_gpus, device = int(training.use_gpu), "cuda" if training.use_gpu else "cpu"
-    rates: HeadRates = _measured(head_rates, training.num_cpus, num_gpus, config, inputs, device)
+    held = {"num_cpus": training.num_cpus, "num_gpus": num_gpus}
+    rates: HeadRates = _measured(head_rates, held, config, inputs, device)
     share = config.split.shares["train"]
     pairs = round(rows["generated"] * share) * training.num_epochs
     gigabytes = COPIES_OF_WEIGHTS * rates.num_bytes / 1e9

@@ -12,6 +12,7 @@ from artsim.ablation import SETTINGS
 from artsim.checkpoints import has_text_tower, pin
 from artsim.command import parse_command
 from artsim.config import Config, ModelConfig, Section
+from artsim.log import logger
 from artsim.tables import Table, TableError, open_root
 from jobs import (
     caption,
@@ -90,9 +91,7 @@ def _may_edit(config: Config, job: ModuleType) -> bool:
     if header is None or f"splits/{config.split.name}" in header["recipe"]["inputs"]:
         return True
     if job is edit:
-        print(
-            f"{config.root} holds edited pictures of another split: none are made for {config.split.name}", flush=True
-        )
+        logger.info(f"{config.root} holds edited pictures of another split: none are made for {config.split.name}")
     return False
 
 
@@ -112,8 +111,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             try:
                 train.main([*given, *pinned, *_as_thesis(config)])
             except TableError as error:  # a baseline, without which the rest goes on
-                print(f"the thesis's head is left out: {error}", flush=True)
-    print(f"{config.root}/models/{config.model_name}/report.html\n{config.root}/models/{config.model_name}", flush=True)
+                logger.info(f"the thesis's head is left out: {error}")
+    model = f"{config.root}/models/{config.model_name}"
+    logger.info(f"{model}/report.html", extra={"event": "report"})
+    logger.info(model, extra={"event": "model"})
 
 
 if __name__ == "__main__":

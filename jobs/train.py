@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from artsim import UserError, models, pipeline
 from artsim.command import parse_command
 from artsim.config import Config, Workers
+from artsim.log import logger
 from artsim.pipeline import train
 
 
@@ -17,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = command.config
     run = models.claim(config, command.overwrite)
     if run.is_trained:
-        print(f"models/{config.model_name}: trained already", flush=True)
+        logger.info(f"models/{config.model_name}: trained already")
         return
     # Ray Train takes one report of a worker at each look at it, every 2 s by default: more than an epoch takes here.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "RAY_ADDRESS" not in os.environ and (short := shortage(config)):
         raise UserError(short)
     num_epochs = train.fit(config, run, train.load(config))
-    print(f"models/{config.model_name}: {num_epochs} epochs, {run.folder}", flush=True)
+    logger.info(f"models/{config.model_name}: {num_epochs} epochs, {run.folder}")
 
 
 def shortage(config: Config) -> str | None:

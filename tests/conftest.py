@@ -35,7 +35,15 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def cluster() -> Iterator[None]:
     import ray  # most tests need none
 
-    ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=500_000_000, log_to_driver=False)
+    ray.init(
+        "local",
+        num_cpus=2,
+        num_gpus=1,  # a promise that nobody checks: stages on GPUs are planned and placed as if it were there
+        include_dashboard=False,
+        object_store_memory=500_000_000,
+        log_to_driver=False,
+        _system_config={"metrics_report_interval_ms": 1000},
+    )
     yield
     ray.shutdown()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 import ray
 from ray.exceptions import RayTaskError
 
-from artsim import UserError
+from artsim import UserError, log
 from artsim.command import Command
 from artsim.config import Config, Section
 from artsim.lease import Lease, hold
@@ -27,8 +26,6 @@ from artsim.sources.shards import FOLDER, Shard, not_unpacked
 from artsim.sources.shards import unpack as unpack_shard
 from artsim.step import Step
 from artsim.tables import Parts, Table, TableError, claim, create_root, fingerprint, sweep
-
-logger = logging.getLogger("artsim")
 
 PACKAGES = ("ray", "numpy", "pyarrow", "pillow", "opencv-python-headless", "torch", "transformers", "diffusers", "vllm")
 """Whose versions a table notes, where they are installed."""
@@ -66,7 +63,7 @@ def _run(step: Step, command: Command, lease: Lease) -> Summary:
     config = command.config
     work, changes = begin(step, command)
     for change in changes:
-        logger.warning(change)
+        log.logger.warning(change, extra=step.labels)
     manifest = work.table.manifest()
     sweep(work.table, manifest)
     if manifest is None or command.retry_quarantine or not work.is_current(manifest):
@@ -80,7 +77,7 @@ def _run(step: Step, command: Command, lease: Lease) -> Summary:
         new_rows = 0
     quarantined = sum(manifest["quarantined"].values())
     summary = Summary(step.table, manifest["num_rows"], quarantined, time.monotonic() - started, new_rows)
-    print(summary, flush=True)
+    log.logger.info(str(summary), extra={"event": "finished", **step.labels, **summary._asdict()})
     return summary
 
 
@@ -99,7 +96,7 @@ def unpack(shards: Sequence[Shard], root: str) -> None:
         raise error
     seconds, megabytes = time.monotonic() - started, sum(results) / 1e6
     rate = f"{megabytes:.0f} MB in {seconds:.1f} s, {megabytes / seconds:.0f} MB/s"
-    print(f"{len(missing)} Parquet files unpacked into {root}/{FOLDER} ({rate})", flush=True)
+    log.logger.info(f"{len(missing)} Parquet files unpacked into {root}/{FOLDER} ({rate})")
 
 
 def begin(step: Step, command: Command) -> tuple[Work, list[str]]:
@@ -109,7 +106,7 @@ def begin(step: Step, command: Command) -> tuple[Work, list[str]]:
     inputs = [Input.of(Table(config.root, name, num_buckets), columns) for name, columns in step.reads.items()]
     kind: Any = step.stage
     recipe = {
-        "stage": kind.__name__,
+        "stage": step.stage_name,
         "version": kind.version,
         "determinism": kind.determinism,
         "settings": {name: _plain(value) for name, value in step.settings.items()},
@@ -141,15 +138,16 @@ def main(job: Callable[[], None]) -> None:
         # Around what a worker says Ray puts the worker's traceback, which only tells of a defect.
         if not isinstance(error.cause, UserError):
             raise
-        sys.exit(f"error: {error.cause}")
+        sys.exit(log.last_words(str(error.cause)))
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(log.last_words(str(error)))
 
 
 def _settle(work: Work, config: Config, lease: Lease) -> dict[str, Any]:
     """Check that every expected row is there once, done or quarantined, and write the manifest that says so."""
     parts, shared = work.table.parts(), ray.put(work)
-    tasks = [_settle_buckets.remote(shared, buckets, parts) for buckets in shares(work.table.num_buckets)]
+    settle: Any = _settle_buckets.options(name=f"settle {work.table.name}")
+    tasks = [settle.remote(shared, buckets, parts) for buckets in shares(work.table.num_buckets)]
     settled = [found for task in tasks for found in ray.get(task)]
     missing = sum(count for _, count in settled)
     assert not missing, f"{work.table.name}: {missing} rows are neither done nor quarantined"

@@ -55,9 +55,8 @@ def _plan(work: Work, buckets: Sequence[int], parts: Parts, retry_quarantine: bo
 def find_missing(step: Step, work: Work, retry_quarantine: bool) -> tuple[Missing, int]:
     """The missing rows, and the number of rows that the finished table must account for."""
     parts, shared, size = work.table.parts(), ray.put(work), step.workers.rows_per_part
-    tasks: list[Any] = [
-        _plan.remote(shared, buckets, parts, retry_quarantine) for buckets in shares(work.table.num_buckets)
-    ]
+    plan_some: Any = _plan.options(name=f"plan {step.table}")
+    tasks = [plan_some.remote(shared, buckets, parts, retry_quarantine) for buckets in shares(work.table.num_buckets)]
     pieces, expected = [], 0
     for plan, counts in enumerate(ray.get([counts for _, counts in tasks])):
         expected += sum(wanted for _, wanted in counts.values())

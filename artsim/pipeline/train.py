@@ -23,7 +23,7 @@ from ray.train import (
 )
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 
-from artsim import models
+from artsim import log, models
 from artsim import training as loop
 from artsim.batches import Features, Pairs
 from artsim.cache import Key, inputs_of, load_bucket, pairs_to_train, read_triplets
@@ -111,7 +111,7 @@ def fit_here(config: Config, run: models.Run, loaded: Loaded) -> int:
 def _settings(config: Config, run: models.Run, loaded: Loaded) -> dict[str, Any]:
     triplets = read_triplets(config, open_root(config.root))
     pairs = {split: pairs_to_train(triplets, config, split, loaded.row_of) for split in ("train", "val")}
-    return {"config": config, "info": run.info, "chunks": loaded.chunks, "pairs": pairs}
+    return {"config": config, "info": run.info, "chunks": loaded.chunks, "pairs": pairs, "log": log.fields}
 
 
 def _publish(folder: Path, run: models.Run) -> int:
@@ -125,8 +125,9 @@ def _publish(folder: Path, run: models.Run) -> int:
 def _in_worker(settings: dict[str, Any]) -> None:
     # Or all figures of each epoch are printed too: by a logger that is named by its file, not by its module.
     logging.getLogger().setLevel(logging.WARNING)
+    log.configure(settings["config"].log_format, **settings["log"])
     with tempfile.TemporaryDirectory() as folder:
-        _train(settings, Path(folder), say=partial(print, flush=True))
+        _train(settings, Path(folder), say=partial(log.logger.info, extra={"event": "epoch"}))
 
 
 def _train(settings: dict[str, Any], folder: Path, say: Callable[[str], None]) -> None:

@@ -56,6 +56,13 @@ def test_every_row_is_done_once(tmp_path: Path) -> None:
     assert run(step(), command(tmp_path)).new_rows == 0
 
 
+def test_two_workers_share_a_gpu(tmp_path: Path) -> None:
+    listing(tmp_path, [f"t{row}" for row in range(20)])
+    workers = Workers(num_workers=2, num_cpus=0.5, num_gpus=0.5, batch_size=4, rows_per_part=4)
+    assert run(replace(step(), workers=workers), command(tmp_path)).new_rows == 20
+    assert captions(tmp_path) == {f"g/{row:04d}": f"T{row}" for row in range(20)}
+
+
 def test_only_what_changed_upstream_is_made_again(tmp_path: Path) -> None:
     listing(tmp_path, [f"t{row}" for row in range(50)])
     run(step(), command(tmp_path))
@@ -172,5 +179,5 @@ def test_what_a_task_cannot_read_ends_a_job_in_one_sentence_and_a_defect_with_it
         rf"error: root: {tmp_path}/_listing/{lost} cannot be read \(.*\): .*; what is done is kept", str(ended.value)
     )
     (tmp_path / "_listing" / lost).write_bytes(part[: len(part) // 2])
-    with pytest.raises(RayTaskError, match=r"(?s)ray::_plan.*ArrowInvalid: .* not found in footer"):
+    with pytest.raises(RayTaskError, match=r"(?s)ray::plan captions.*ArrowInvalid: .* not found in footer"):
         main(lambda: print(run(step(), command(tmp_path))))

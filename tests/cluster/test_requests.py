@@ -1,8 +1,12 @@
 """What is asked of an object store: few requests, and no bytes that nobody wanted."""
 
+import json
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +18,8 @@ import s3fs
 from artsim.schemas import schema_of
 from artsim.sources import fetch
 from artsim.store import Store
-from artsim.tables import Table, create_root
+from artsim.tables import Table, claim, create_root
+from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.s3
 NUM_ROWS = 64
@@ -80,3 +85,20 @@ def test_a_picture_takes_one_request(calls: list[tuple[str, int]]) -> None:
     assert images == [bytes([row]) * 1000 for row in range(20)]
     assert errors == [None] * 20
     assert len(calls) == 20
+
+
+def test_status_needs_the_root_and_no_ray(s3: None, tmp_path: Path) -> None:
+    root = f"s3://art/{uuid.uuid4().hex}"
+    table = Table(root, "resized", create_root(root, 1))
+    claim(table, {}, {}, overwrite=False)
+    table.write(resized())
+    code = (
+        "import sys; from artsim.cli import app\n"
+        f"try: app(['status', '{root}', '--json'])\n"
+        "finally: print('ray' in sys.modules, file=sys.stderr)"
+    )
+    environment = os.environ | {"RAY_ADDRESS": "127.0.0.1:1", "PYTHONPATH": str(REPOSITORY)}  # where nobody answers
+    command = [sys.executable, "-c", code]
+    told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(told.stdout)["tables"]["resized"]["done"] == NUM_ROWS
+    assert told.stderr.strip() == "False"

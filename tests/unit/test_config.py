@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from ray._private.label_utils import validate_label_selector
 
 from artsim.command import LOCAL_PROFILE, load_config, parse_command
 from artsim.config import Config, ConfigError, Section, SplitConfig, Workers
+from artsim.pipeline.cluster import may_run
 
 
 def written(folder: Path, text: str | bytes) -> Path:
@@ -220,3 +222,32 @@ def test_a_cluster_needs_a_root_that_all_machines_reach(
         parse_command(["root=runs/demo"], None)
     assert "root = runs/demo: on a cluster, name an absolute folder or a URL" in capsys.readouterr().err
     assert parse_command(["root=s3://bucket/art"], None).config.root == "s3://bucket/art"
+
+
+def test_workers_that_contradict_themselves_are_refused() -> None:
+    wrong = mistakes(
+        None,
+        "generate.workers.num_workers=2",
+        "generate.workers.min_workers=3",
+        "caption.workers.num_gpus=1.5",
+        "embed.workers.node_labels={kind: 'cpu or gpu'}",
+    )
+    assert wrong == [
+        "caption.workers: num_gpus = 1.5: a worker has a part of one GPU, or whole ones",
+        "generate.workers: min_workers = 3 is more than num_workers = 2",
+        "embed.workers.node_labels.kind = cpu or gpu: String should match pattern "
+        r"'^!?([\w.-]+|in\([\w.-]+(, ?[\w.-]+)*\))$' (command line)",
+    ]
+
+
+@pytest.mark.parametrize("label", ["cpu", "!cpu", "in(cpu, spare)", "!in(gpu,tpu)"])
+def test_machines_are_named_in_ray_s_words(label: str) -> None:
+    validate_label_selector({"kind": label})  # raises where Ray would
+    config = load_config(None, [f"letterbox.workers.node_labels={{kind: '{label}', ray.io/market-type: spot}}"])
+    workers = config.letterbox.workers
+    assert workers.node_labels == {"kind": label, "ray.io/market-type": "spot"}
+    spot = {"ray.io/market-type": "spot"}
+    assert may_run({"kind": "cpu"} | spot, workers.node_labels) == (label != "!cpu")
+    assert may_run(spot, workers.node_labels) == label.startswith("!")
+    assert not may_run({"kind": "gpu"} | spot, workers.node_labels) or label == "!cpu"
+    assert not may_run({"kind": "cpu"}, workers.node_labels)
