@@ -32,6 +32,7 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "PYTHONPATH": str(REPOSITORY),
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # after which nodes without a head end; usually a minute
     **{f"RAY_health_check_{name}": str(value) for name, value in QUICK.items()},
 }
 # The first process of a host adopts and forgets what others leave behind; all of the host ends with it.
