@@ -1,4 +1,4 @@
-# make demo | make test | make test-full | make soak: each sets up what it needs in .venv and starts at once the next time.
+# make demo | make test | make test-full | make cluster-test | make soak: each sets up what it needs in .venv and starts at once the next time.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 OUT ?= runs/demo
 DATA ?= $(OUT)/gallery
@@ -7,7 +7,7 @@ PYTEST = .venv/bin/python -m pytest -q --durations=12 --durations-min=10
 MODEL = $(OUT)/models/a70
 EXAMPLE = $(MODEL)/examples
 
-.PHONY: demo test lint unit test-full soak format clean
+.PHONY: demo test lint unit test-full cluster-test soak format clean
 
 demo: .venv/.local
 	@test "$(DATA)" != "$(OUT)/gallery" || .venv/bin/python jobs/gallery.py "root=$(OUT)"
@@ -20,7 +20,7 @@ demo: .venv/.local
 
 test: .venv/.cpu
 	@$(MAKE) --no-print-directory -j2 unit-a-m unit-n-z lint
-	$(PYTEST) -m "not slow and not soak and not models" --ignore tests/unit
+	$(PYTEST) -m "not slow and not soak and not hosts and not models" --ignore tests/unit
 	$(PYTEST) -m "not slow and not soak and models"
 
 lint: .venv/.cpu
@@ -37,6 +37,9 @@ unit-%: .venv/.cpu
 test-full: .venv/.cpu
 	$(PYTEST) -m "slow and not models"
 	$(PYTEST) -m "slow and models"
+
+cluster-test: .venv/.cpu
+	$(PYTEST) -s tests/cluster/test_hosts.py
 
 soak: .venv/.cpu
 	$(PYTEST) -s -m soak

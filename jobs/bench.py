@@ -2,6 +2,7 @@
 
 python jobs/bench.py resize source=/path/to/paintings letterbox.workers.batch_size=4
 python jobs/bench.py resume num_rows=10000000
+python jobs/bench.py sleep num_rows=80000 seconds_per_row=0.001
 python jobs/bench.py train num_runs=5
 python jobs/bench.py evaluate num_paintings=81445
 python jobs/bench.py search num_paintings=81445 size=512
@@ -43,6 +44,7 @@ from artsim.siamese import build_head
 from artsim.training import Features, Pairs, Rows, TrainingState, start_training, train_epoch
 from artsim.training import statistics as feature_statistics
 from artsim.turns import Measurement, Report, in_turns
+from jobs.bench_cluster import SleepBench, bench_sleep
 from jobs.bench_evaluation import EvaluateBench, bench_evaluate
 from jobs.bench_search import SearchBench, bench_search
 from jobs.bench_serving import ServeBench, bench_serve
@@ -150,6 +152,7 @@ def _of_model(benchmark: Callable[[Any, Config], Report]) -> Callable[[Any, Sequ
 BENCHMARKS: dict[str, tuple[type[Section], Callable[[Any, Sequence[str]], Report]]] = {
     "resize": (ResizeBench, bench_resize),
     "resume": (ResumeBench, bench_resume),
+    "sleep": (SleepBench, bench_sleep),
     "caption": (CaptionBench, _of_model(bench_caption)),
     "prompt": (ModelBench, _of_model(bench_prompt)),
     "generate": (GenerateBench, _of_model(bench_generate)),

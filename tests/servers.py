@@ -33,6 +33,18 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.3)
 
 
+def s3_environment(endpoint: str) -> dict[str, str]:
+    """What clients of one of these servers need."""
+    return {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    }
+
+
 @contextmanager
 def serve_s3(folder: Path) -> Iterator[dict[str, str]]:
     """A real S3 server on loopback over an empty bucket `art`; the environment that clients need."""
@@ -61,14 +73,7 @@ def _serve(command: Sequence[str | Path], port: int) -> Iterator[dict[str, str]]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(f"http://127.0.0.1:{port}", process)
-        yield {
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-            "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-        }
+        yield s3_environment(f"http://127.0.0.1:{port}")
     finally:
         process.terminate()
         process.wait(timeout=30)

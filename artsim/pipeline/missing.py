@@ -45,7 +45,8 @@ class Missing(NamedTuple):
         return pa.concat_tables(plans[plan][bucket].slice(start, stop - start) for plan, bucket, start, stop in pieces)
 
 
-@ray.remote(num_cpus=1, num_returns=2)
+# What lies on a machine that is lost is made again, as often as that happens.
+@ray.remote(num_cpus=1, num_returns=2, max_retries=-1)
 def _plan(work: Work, buckets: Sequence[int], parts: Parts, retry_quarantine: bool) -> Any:
     """The missing rows of some buckets; how many they are, and how many rows the buckets must have."""
     missing = {bucket: work.missing(bucket, parts, retry_quarantine) for bucket in buckets}

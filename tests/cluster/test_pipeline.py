@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import ray
 from ray.exceptions import RayTaskError
 
 from artsim.command import Command
 from artsim.config import Config, Workers
 from artsim.pipeline import Step, main, run, shortage
+from artsim.pipeline.tries import Tries
 from artsim.resume import replace as replace_table
 from artsim.tables import Table, TableError, create_root, status
 from tests.cluster.stages import Shout
@@ -88,6 +90,14 @@ def test_rows_that_kill_hang_or_bloat_their_worker_are_quarantined_alone(tmp_pat
     shown = status(str(tmp_path))["tables"]["captions"]
     assert (shown["expected"], shown["done"]) == (60, 56)
     assert shown["quarantined"] == {"killed_worker": 2, "timeout": 1, "corrupt": 1}
+
+
+def test_only_tries_on_machines_that_are_there_count() -> None:
+    here, tries = ray.get_runtime_context().get_node_id(), Tries()
+    assert [tries.begin((0, 0, 0), "a machine that is lost") for _ in range(4)] == [True] * 4
+    assert [tries.begin((0, 0, 8), here) for _ in range(3)] == [True, True, False]
+    tries.end((0, 0, 8))
+    assert tries.begin((0, 0, 8), here)
 
 
 def test_a_lost_engine_costs_a_retry_and_no_row(tmp_path: Path) -> None:
