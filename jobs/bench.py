@@ -7,6 +7,7 @@ python jobs/bench.py train num_runs=5
 python jobs/bench.py evaluate num_paintings=81445
 python jobs/bench.py search num_paintings=81445 size=512
 python jobs/bench.py serve model=runs/demo/models/a70 concurrency=1,8,32
+python jobs/bench.py autoscale out=scaling.svg
 python jobs/bench.py generate --random-weights --against thesis num_rows=64
 
 A benchmark's own settings have no dot in their names, and may be written as options; the others are those of every
@@ -46,6 +47,7 @@ from artsim.training import statistics as feature_statistics
 from artsim.turns import Measurement, Report, in_turns
 from jobs.bench_cluster import SleepBench, bench_sleep
 from jobs.bench_evaluation import EvaluateBench, bench_evaluate
+from jobs.bench_scaling import AutoscaleBench, bench_autoscale
 from jobs.bench_search import SearchBench, bench_search
 from jobs.bench_serving import ServeBench, bench_serve
 from jobs.bench_tables import ResizeBench, ResumeBench, bench_resize, bench_resume
@@ -161,6 +163,7 @@ BENCHMARKS: dict[str, tuple[type[Section], Callable[[Any, Sequence[str]], Report
     "evaluate": (EvaluateBench, bench_evaluate),
     "search": (SearchBench, bench_search),
     "serve": (ServeBench, bench_serve),
+    "autoscale": (AutoscaleBench, bench_autoscale),
 }
 
 

