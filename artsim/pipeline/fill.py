@@ -83,8 +83,9 @@ class _Worker(Worker):
         self._missing, self._tries = missing, tries
         self._machine = ray.get_runtime_context().get_node_id()
 
-    def __call__(self, pieces: pa.Table) -> pa.Table:
-        found = [Piece(**piece) for piece in pieces.to_pylist()]
+    def __call__(self, chunks: pa.Table) -> pa.Table:
+        (pieces,) = chunks["pieces"].to_pylist()
+        found = [Piece(**piece) for piece in pieces]
         chunk = found[0][:3]
         if not ray.get(self._tries.begin.remote(chunk, self._machine)):
             return pa.table({"outcome": pa.array([], pa.string())})
@@ -105,11 +106,11 @@ def _stream(step: Step, work: Work, missing: Missing) -> Iterator[list[str]]:
     """
     workers, chunks = step.workers, missing.chunks
     # from_arrow would ask for each block's facts in a task, whose workers would all have to load Ray Data.
-    blocks = [pa.Table.from_pylist([piece._asdict() for piece in chunk]) for chunk in chunks]
+    blocks = [pa.table({"pieces": [[piece._asdict() for piece in chunk]]}) for chunk in chunks]
     done = ray.data.from_blocks(blocks).map_batches(
         type(step.stage.__name__, (_Worker,), {}),  # so that Ray's progress bars and dashboard name the stage
         fn_constructor_args=(step, work, missing._replace(chunks=[]), count_tries()),
-        batch_size=None,
+        batch_size=1,  # a chunk is a row
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(
             size=min(num_workers(workers), len(chunks)),

@@ -160,12 +160,15 @@ def test_other_settings_are_refused_until_overwritten(tmp_path: Path) -> None:
     assert run(step(quality=90), command(tmp_path, overwrite=True)).new_rows == 2
 
 
-def test_the_same_rows_whatever_the_batch_size(tmp_path: Path) -> None:
+def test_the_same_rows_whatever_the_batch_size_with_and_without_a_gpu(tmp_path: Path) -> None:
+    ray.shutdown()
+    ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False)  # Ray believes in any GPU
     hashes = []
-    for batch_size, rows_per_part in ((1, 3), (16, 64)):
+    for batch_size, rows_per_part, num_gpus in ((1, 3, 0), (16, 64, 0.5)):
         root = tmp_path / str(batch_size)
         listing(root, [f"t{row}" for row in range(30)])
-        workers = Workers(num_workers=1, num_cpus=0.5, batch_size=batch_size, rows_per_part=rows_per_part)
+        sizes = {"batch_size": batch_size, "rows_per_part": rows_per_part}
+        workers = Workers(num_workers=1, num_cpus=0.5, num_gpus=num_gpus, **sizes)
         run(Step("captions", Shout, (0.0,), {"_listing": {"title": "title"}}, workers), command(root))
         rows = Table(str(root), "captions", 4).read_all(("id", "row_hash", "input_hash"))
         hashes.append(Counter(map(str, rows.to_pylist())))
