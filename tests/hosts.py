@@ -26,7 +26,7 @@ BIN = Path(sys.executable).parent
 PORT = 6379
 """Of the head's Ray."""
 QUICK = {"initial_delay_ms": 2000, "period_ms": 1000, "timeout_ms": 2000, "failure_threshold": 3}
-"""After how many checks that a host does not answer it counts as lost: within 10 s, and not the 50 s that is usual."""
+"""After how many checks that a host does not answer it counts as lost: within 10 s, where a minute is usual."""
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
