@@ -227,7 +227,7 @@ class Ground:
         store = made.add("store")
         self.environment = s3_environment(f"http://{store.address}:9000")
         serve = (BIN / "rclone", "serve", "s3", "--auth-key", "key,secret", "--addr", f"{store.address}:9000", folder)
-        store.start(*serve)
+        self._server = Program(store.start(*serve))
 
     @property
     def address(self) -> str:
