@@ -26,7 +26,7 @@ BIN = Path(sys.executable).parent
 PORT = 6379
 """Of the head's Ray."""
 QUICK = {"initial_delay_ms": 2000, "period_ms": 1000, "timeout_ms": 2000, "failure_threshold": 3}
-"""After how many checks that a host does not answer it counts as lost: within 10 s, and not the 50 s that is usual."""
+"""After how many checks that a host does not answer it counts as lost: within 10 s, where a minute is usual."""
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -227,7 +227,7 @@ class Ground:
         store = made.add("store")
         self.environment = s3_environment(f"http://{store.address}:9000")
         serve = (BIN / "rclone", "serve", "s3", "--auth-key", "key,secret", "--addr", f"{store.address}:9000", folder)
-        store.start(*serve)
+        self._server = Program(store.start(*serve))
 
     @property
     def address(self) -> str:
