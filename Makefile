@@ -1,4 +1,5 @@
-# make demo | make test | make test-full | make cluster-test | make soak: each sets up what it needs in .venv and starts at once the next time.
+# make demo | make test | make test-full | make cluster-test | make soak: each sets up what it needs in .venv and starts at
+# once the next time.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 OUT ?= runs/demo
 DATA ?= $(OUT)/gallery
@@ -7,7 +8,7 @@ PYTEST = .venv/bin/python -m pytest -q --durations=12 --durations-min=10
 MODEL = $(OUT)/models/a70
 EXAMPLE = $(MODEL)/examples
 
-.PHONY: demo test lint unit test-full cluster-test soak format clean
+.PHONY: demo test lint unit test-full slow-unit slow-models cluster-test soak format clean
 
 demo: .venv/.local
 	@test "$(DATA)" != "$(OUT)/gallery" || .venv/bin/python jobs/gallery.py "root=$(OUT)"
@@ -34,8 +35,15 @@ unit: .venv/.cpu
 unit-%: .venv/.cpu
 	$(PYTEST) -m "not slow" tests/unit/test_[$*]*.py
 
+# What needs no Ray of its own, or little time, runs beside pip's work on the image.
 test-full: .venv/.cpu
-	$(PYTEST) -m "slow and not models"
+	@$(MAKE) --no-print-directory -j2 slow-unit slow-models
+	$(PYTEST) -m "slow and not models" --ignore tests/unit
+
+slow-unit: .venv/.cpu
+	$(PYTEST) -m "slow" tests/unit
+
+slow-models: .venv/.cpu
 	$(PYTEST) -m "slow and models"
 
 cluster-test: .venv/.cpu

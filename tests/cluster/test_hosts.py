@@ -192,7 +192,7 @@ def test_a_row_is_not_blamed_for_a_host_that_is_lost_while_it_is_tried_alone(gro
     job = ground.program("-c", ONE_KILLER, "s3://art/killer")
 
     def lone() -> list[str]:
-        return [name for name, host in ground.hosts.alive.items() for stage in titles(host) if "_Placed.do" in stage]
+        return [name for name, host in ground.hosts.alive.items() for stage in titles(host) if "Alone.do" in stage]
 
     wait_for(lambda: bool(lone()), job)
     ground.hosts.kill(lone()[0])
