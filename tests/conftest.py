@@ -33,6 +33,19 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
+    _start_ray()
+    yield
+    _stop_ray()
+
+
+@pytest.fixture
+def new_cluster(cluster: None) -> None:
+    """The tests' Ray anew: a job that leaves rows over ends it, and what it starts then has no GPU and no metrics."""
+    _stop_ray()
+    _start_ray()
+
+
+def _start_ray() -> None:
     import ray  # most tests need none
 
     ray.init(
@@ -44,7 +57,11 @@ def cluster() -> Iterator[None]:
         log_to_driver=False,
         _system_config={"metrics_report_interval_ms": 1000},
     )
-    yield
+
+
+def _stop_ray() -> None:
+    import ray
+
     ray.shutdown()
 
 

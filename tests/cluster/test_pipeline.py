@@ -58,6 +58,7 @@ def test_every_row_is_done_once(tmp_path: Path) -> None:
     assert run(step(), command(tmp_path)).new_rows == 0
 
 
+@pytest.mark.usefixtures("new_cluster")
 def test_two_workers_share_a_gpu(tmp_path: Path) -> None:
     listing(tmp_path, [f"t{row}" for row in range(20)])
     workers = Workers(num_workers=2, num_cpus=0.5, num_gpus=0.5, batch_size=4, rows_per_part=4)

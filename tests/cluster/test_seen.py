@@ -23,7 +23,7 @@ from tests.cluster.test_pipeline import command, listing, step
 
 OUTPUT_ROWS = "ray_data_output_rows"
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("cluster")]
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def ours(text: str, name: str, label: str) -> dict[str, float]:
     return {labels[label]: value for labels, value in found if labels["stage"] == "Whisper"}
 
 
-@pytest.mark.usefixtures("_json_lines")
+@pytest.mark.usefixtures("new_cluster", "_json_lines")
 def test_rows_failures_and_retries_are_seen_in_logs_and_metrics(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
