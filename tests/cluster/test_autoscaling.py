@@ -33,7 +33,7 @@ def test_machines_come_for_a_stage_and_go_after_it() -> None:
     changes, stages = told["machines"], told["stages"]
     assert changes[0][1] == changes[-1][1] == {"cpu": 0, "gpu": 0}
     assert {name: stage["rows"] for name, stage in stages.items()} == NUM_ROWS
-    gpus = {name: [counts["gpu"] for at, counts in changes if stage["began"] <= at] for name, stage in stages.items()}
+    gpus = {name: [counts["gpu"] for at, counts in changes if stage["began"] < at] for name, stage in stages.items()}
     after = len(gpus["left open"])
     asked, left_open = gpus["asks for three"][:-after], gpus["left open"]
     assert (asked[0], max(asked), asked[-1]) == (0, 3, 0)
