@@ -141,7 +141,7 @@ def _stream(step: Step, work: Work, missing: Missing, measures: Measures) -> Ite
     # from_arrow would ask for each block's facts in a task, whose workers would all have to load Ray Data.
     blocks = [pa.table({"pieces": [[piece._asdict() for piece in chunk]]}) for chunk in chunks]
     source = ray.data.from_blocks(blocks)
-    source.set_name(step.table)
+    source.set_name(step.table.replace("/", "-"))  # Ray Data has a log file of that name
     done = source.map_batches(
         type(step.stage_name, (_Worker,), {}),  # so that Ray's progress bars and dashboard name the stage
         fn_constructor_args=(step, work, missing._replace(chunks=[]), count_tries()),
