@@ -21,6 +21,8 @@ from artsim.tables import TableError
 
 MAX_LOST_WORKERS = 8
 """Rows in a row that may end their worker when they are tried alone; more are no coincidence."""
+MAX_STARTS = 3
+"""Times that a worker may be lost while it starts; more are no coincidence either."""
 
 
 def try_alone(step: Step, work: Work, missing: Missing, measures: Measures) -> Iterator[list[Outcome]]:
@@ -40,8 +42,11 @@ def try_alone(step: Step, work: Work, missing: Missing, measures: Measures) -> I
         try:
             outcomes = ray.get(worker.actor.do.remote(row))
         except RayActorError as error:
-            seconds, lost, worker = time.monotonic() - started, worker, None
-            if lost.lives_or_lost_its_machine():
+            seconds = time.monotonic() - started
+            if worker.lives():  # the link broke
+                continue
+            lost, worker = worker, None
+            if lost.machine not in alive_machines():
                 continue
             hung = seconds >= step.workers.timeout_s
             reason = (
@@ -66,24 +71,28 @@ class _LoneWorker:
 
     def __init__(self, step: Step, work: ray.ObjectRef) -> None:
         named = type(f"{step.stage_name}Alone", (_Placed,), {})
-        actor: Any = ray.remote(named).options(**options(step.workers), max_restarts=0)
-        self.actor = actor.remote(step, work)
-        try:
-            self._machine = ray.get(self.actor.machine.remote())
-        except RayActorError as error:
-            cause = str(error).strip().splitlines()[-1]
-            raise TableError(f"{step.table}: a worker of {step.stage_name} does not start ({cause})") from error
+        start: Any = ray.remote(named).options(**options(step.workers), max_restarts=0)
+        for last in (*(False,) * (MAX_STARTS - 1), True):
+            self.actor = start.remote(step, work)
+            try:
+                self.machine = ray.get(self.actor.machine.remote())
+                return
+            except RayActorError as error:  # unless its own error says so, the machine may have been lost
+                if last or error.actor_init_failed:
+                    cause = str(error).strip().splitlines()[-1]
+                    sentence = f"{step.table}: a worker of {step.stage_name} does not start ({cause})"
+                    raise TableError(sentence) from error
 
-    def lives_or_lost_its_machine(self) -> bool:
-        """Whether a call that failed tells nothing of its row: the link broke, or the machine is gone."""
+    def lives(self) -> bool:
+        """Whether it is there after a call that failed."""
         while True:
             try:
                 ray.get(self.actor.machine.remote())
                 return True
-            except ActorUnavailableError:  # whether it lives is not known yet
+            except ActorUnavailableError:  # not known yet
                 time.sleep(0.5)
             except RayActorError:
-                return self._machine not in alive_machines()
+                return False
 
 
 class _Placed(Worker):

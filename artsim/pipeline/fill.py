@@ -54,7 +54,7 @@ def fill(step: Step, work: Work, config: Config, retry_quarantine: bool) -> int:
             reasons[outcome.reason] += outcome.num_rows
         check_failures(work.table, reasons, expected, config.max_failure_rate)
 
-    for _ in range(MAX_STREAMS):
+    for number in range(MAX_STREAMS):
         is_whole = True
         try:
             for some in _stream(step, work, missing, measures) if missing.chunks else ():
@@ -67,7 +67,8 @@ def fill(step: Step, work: Work, config: Config, retry_quarantine: bool) -> int:
         missing = _left_over(step, work) if missing.chunks else missing
         if is_whole or not missing.chunks:
             break
-        measures.retry("pass", f"{missing.num_rows} rows are left, which are tried once more")
+        if number + 1 < MAX_STREAMS:
+            measures.retry("pass", f"{missing.num_rows} rows are left, which are tried once more")
     if missing.chunks:
         sentence = f"{step.table}: {missing.num_rows} rows are left, as their workers ended: each is tried alone"
         logger.warning(sentence, extra=step.labels)

@@ -68,9 +68,11 @@ def _run(step: Step, command: Command, lease: Lease) -> Summary:
     sweep(work.table, manifest)
     if manifest is None or command.retry_quarantine or not work.is_current(manifest):
         connect()
-        # A cluster may still grow; one machine does not, and would wait for ever.
-        if "RAY_ADDRESS" not in os.environ and (short := shortage(step.table, step.workers)):
-            raise TableError(short)
+        if short := shortage(step.table, step.workers):
+            # A cluster may still grow; one machine does not, and would wait for ever.
+            if "RAY_ADDRESS" not in os.environ:
+                raise TableError(short)
+            log.logger.warning(f"{short}; waiting until one comes", extra=step.labels)
         new_rows = fill(step, work, config, command.retry_quarantine)
         manifest = _settle(work, config, lease)
     else:

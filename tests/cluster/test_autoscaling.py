@@ -17,7 +17,18 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 def autoscaled() -> dict[str, Any]:
     """What tests/cluster/autoscaled.py says, in namespaces of its own; skips where this user may not make them."""
-    made = ["unshare", "--pid", "--net", "--fork", "--mount-proc", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    made = [
+        "unshare",
+        "--pid",
+        "--net",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "sh",
+        "-c",
+        'ip link set lo up && exec "$@"',
+        "sh",
+    ]
     if os.geteuid() or subprocess.run([*made, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this user may not make namespaces")
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # a short name, for Ray's sockets
