@@ -25,7 +25,8 @@ _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 def configure(log_format: LogFormat, **more: Any) -> None:
     """Say from now on what the loggers `artsim` and `artsim.events` are told; `more` goes onto each JSON line.
 
-    Sentences go to stdout, warnings to stderr. JSON all goes to stdout, and an error that ends the process too.
+    Sentences go to stdout, warnings to stderr. JSON all goes to stdout, but for the mistake of a user that ends
+    the process, which is its last line on stderr.
     """
     handler = _Handler()
     is_json = log_format == "json"
@@ -84,7 +85,7 @@ class _Json(logging.Formatter):
         if record.exc_info:
             said["exc_text"] = self.formatException(record.exc_info)
         own = {name: value for name, value in vars(record).items() if name not in _STANDARD and name[0] != "_"}
-        return json.dumps(said | fields | own, ensure_ascii=False, default=str)
+        return json.dumps(said | fields | own, default=str)  # ASCII: whatever the stream, and no line breaks
 
 
 def _say_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -1,12 +1,16 @@
-"""Two ways of doing the same work, measured in turns."""
+"""What benchmarks measure with: two ways of doing the same work in turns, and looks at what goes on meanwhile."""
 
 from __future__ import annotations
 
 import math
 import os
 import statistics
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 Report = dict[str, Any]
 Work = dict[str, Any]
@@ -37,3 +41,21 @@ def _alike(work: Work, other: Work) -> bool:
         math.isclose(value, other[name], rel_tol=1e-3) if isinstance(value, float) else value == other[name]
         for name, value in work.items()
     )
+
+
+@contextmanager
+def watching(look: Callable[[], T], every_s: float) -> Iterator[list[T]]:
+    """What a look finds at once and then every so many seconds, from another thread, until the block ends."""
+    found, done = [look()], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(every_s):
+            found.append(look())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join()

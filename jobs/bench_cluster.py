@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -23,7 +20,7 @@ from artsim.pipeline import Step
 from artsim.resume import replace
 from artsim.schemas import Batch, schema_of
 from artsim.tables import Table, create_root, part_facts
-from artsim.turns import Report
+from artsim.turns import Report, watching
 
 
 class SleepBench(Section):
@@ -65,7 +62,7 @@ def bench_sleep(options: SleepBench, settings: Sequence[str]) -> Report:
         replace(Table(root, "_listing", buckets), _listing(options.num_rows))
         reads, workers = {"_listing": {"title": "title"}}, command.config.caption.workers
         pipeline.connect()
-        with _own_memory() as memory:
+        with watching(lambda: psutil.Process().memory_full_info().pss, every_s=0.2) as memory:
             done = pipeline.run(Step("captions", Sleep, (options.seconds_per_row,), reads, workers), command)
         machines = [node for node in ray.nodes() if node["Alive"]]
         return {
@@ -95,22 +92,3 @@ def _listing(num_rows: int) -> pa.Table:
     columns = {name: [""] * num_rows for name in names}
     columns |= {"id": [f"g/{row:07d}" for row in range(num_rows)], "title": [f"t{row}" for row in range(num_rows)]}
     return pa.table(columns)
-
-
-@contextmanager
-def _own_memory() -> Iterator[list[int]]:
-    """Bytes that this process holds, five times a second."""
-    process, done = psutil.Process(os.getpid()), threading.Event()
-    found = [process.memory_full_info().pss]
-
-    def watch() -> None:
-        while not done.wait(0.2):
-            found.append(process.memory_full_info().pss)
-
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
-    try:
-        yield found
-    finally:
-        done.set()
-        watching.join()

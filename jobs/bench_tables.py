@@ -7,10 +7,9 @@ import multiprocessing
 import os
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -29,7 +28,7 @@ from artsim.resume import replace
 from artsim.schemas import schema_of
 from artsim.stages.letterbox import Letterbox
 from artsim.tables import Table, create_root, status
-from artsim.turns import Measurement, Report, Work, in_turns
+from artsim.turns import Measurement, Report, Work, in_turns, watching
 from jobs import ingest, pairs, resize
 
 
@@ -176,7 +175,7 @@ def bench_resume(options: ResumeBench, settings: Sequence[str]) -> Report:
         replace(Table(root, "_pairs", buckets), _pairs(options.num_rows))
         step, table = pairs.steps(command.config)[0], Table(root, "prompts", buckets)
         pipeline.connect()
-        with _memory() as memory:
+        with watching(_memory, every_s=0.5) as memory:
             first = pipeline.run(step, command)
         _lose_parts(table, options.share_missing)
         ray.shutdown()
@@ -184,7 +183,7 @@ def bench_resume(options: ResumeBench, settings: Sequence[str]) -> Report:
         status(root)
         status_s = time.perf_counter() - began
         before, began = set(table.store.list()), time.perf_counter()
-        with ThreadPool(1) as watch, _memory() as memory_again:
+        with ThreadPool(1) as watch, watching(_memory, every_s=0.5) as memory_again:
             waiting = watch.apply_async(_first_new, (table, before, began))
             again = pipeline.run(step, command)
         quarters = np.array_split(np.array(memory), 4)
@@ -231,23 +230,9 @@ def _first_new(table: Table, before: set[str], began: float) -> float:
     return time.perf_counter() - began
 
 
-@contextmanager
-def _memory() -> Iterator[list[int]]:
-    """Bytes that this process and its descendants hold, twice a second."""
-    found: list[int] = []
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.5):
-            found.append(sum(map(_pss, [os.getpid(), *(child.pid for child in psutil.Process().children(True))])))
-
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
-    try:
-        yield found
-    finally:
-        done.set()
-        watching.join()
+def _memory() -> int:
+    """Bytes that this process and its descendants hold."""
+    return sum(map(_pss, [os.getpid(), *(child.pid for child in psutil.Process().children(True))]))
 
 
 def _pss(pid: int) -> int:

@@ -81,17 +81,10 @@ class Host:
 
     def run(self, *command: object, **environment: str) -> str:
         """What a command prints that ends well."""
-        done = subprocess.run(
-            self.words(*command),
-            env=os.environ | ENVIRONMENT | environment,
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{self.name}: {command}: {done.stdout}"
-        return done.stdout
+        process = self.start(*command, **environment)
+        output, _ = process.communicate()
+        assert process.returncode == 0, f"{self.name}: {command}: {output}"
+        return output
 
     def start(self, *command: object, **environment: str) -> subprocess.Popen[str]:
         """A program on this host; its output is to be read."""

@@ -20,6 +20,8 @@ from artsim.schemas import Batch
 from tests.cluster.stages import Shout
 from tests.cluster.test_pipeline import captions, command, listing
 
+NUM_ROWS = 60
+"""Of a quarter of a second: enough that a worker which starts late finds some left."""
 CASES: dict[str, dict[str, Any]] = {
     "labelled": {"min_workers": 1, "num_workers": 3, "num_cpus": 0.5, "node_labels": {"kind": "!gpu"}},
     "halves": {"num_workers": 2, "num_cpus": 0.5, "num_gpus": 0.5},
@@ -52,7 +54,7 @@ def main(folder: Path) -> None:
     found: dict[str, Any] = {}
     for name, settings in CASES.items():
         root = folder / name
-        listing(root, [f"t{row}" for row in range(24)])
+        listing(root, [f"t{row}" for row in range(NUM_ROWS)])
         workers = Workers(**{"num_cpus": 1, "batch_size": 1, "rows_per_part": 1} | settings)
         run(Step("captions", Where, (0.25,), {"_listing": {"title": "title"}}, workers), command(root))
         rows: Counter[str] = Counter()

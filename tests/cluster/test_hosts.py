@@ -5,10 +5,10 @@ import random
 import re
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 
 from artsim.schemas import schema_of
 from artsim.tables import Table, status
+from artsim.turns import watching
 from tests.cluster.programs import SMALL
 from tests.cluster.test_kills import check_like
 from tests.hosts import Ground, Host, Hosts, Program, hosts
@@ -216,10 +217,10 @@ def test_a_bad_link_costs_time_and_no_rows(ground: Ground) -> None:
     ground.hosts.add("far", delay_s=0.1, loss=0.02)
     ground.start(head=ONE_CORE, near=ONE_CORE, far=ONE_CORE)
     job = sleep(ground, "far", 300)
-    with stages_seen(ground.hosts) as seen:
+    with watching(partial(stages, ground.hosts), every_s=0.3) as seen:
         assert job.wait(250) == 0, job.output
     check_rows(ground.bucket / "far", 300)
-    assert ("far", "Sleep") in seen
+    assert ("far", "Sleep") in set().union(*seen)
 
 
 @pytest.mark.hosts
@@ -257,24 +258,10 @@ def report(program: Program) -> dict[str, Any]:
     return found
 
 
-@contextmanager
-def stages_seen(made: Hosts) -> Iterator[set[tuple[str, str]]]:
-    """Host and stage of all worker processes that there are meanwhile, by their titles."""
-    seen: set[tuple[str, str]] = set()
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.3):
-            for name, host in list(made.alive.items()):
-                seen.update((name, stage) for title in titles(host) for stage in STAGE.findall(title))
-
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
-    try:
-        yield seen
-    finally:
-        done.set()
-        watching.join()
+def stages(made: Hosts) -> set[tuple[str, str]]:
+    """Host and stage of all worker processes that there are, by their titles."""
+    alive = list(made.alive.items())
+    return {(name, stage) for name, host in alive for title in titles(host) for stage in STAGE.findall(title)}
 
 
 @pytest.mark.hosts
@@ -308,7 +295,7 @@ def test_the_whole_job_gives_what_one_machine_gives(ground: Ground, whole: tuple
     shutil.copytree(paintings, ground.bucket / "paintings")
     ground.start(**places)
     settings = ("root=s3://art/root", "source.uri=s3://art/paintings", "max_failure_rate=0.1")
-    with stages_seen(ground.hosts) as seen:
+    with watching(partial(stages, ground.hosts), every_s=0.3) as seen:
         job = ground.program("jobs/run.py", *SMALL, *settings, *GPU_KINDS)
         wait_for(lambda: rows(ground.bucket / "root", "resized") > 0, job)
         ground.hosts.unplug("cores")
@@ -320,7 +307,7 @@ def test_the_whole_job_gives_what_one_machine_gives(ground: Ground, whole: tuple
         for root in (ground.bucket / "root", whole[0])
     )
     assert here.equals(there)
-    by_host = {name: {stage for host, stage in seen if host == name} for name in places}
+    by_host = {name: {stage for host, stage in set().union(*seen) if host == name} for name in places}
     assert by_host["gpus"] == ON_GPUS
     assert by_host["head"] | by_host["cores"] >= {"Measure", "Letterbox", "Thumbnail", "WritePrompt", "MeasureCues"}
     assert "Letterbox" in by_host["cores"]

@@ -59,7 +59,7 @@ def test_every_row_is_done_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("new_cluster")
-def test_two_workers_share_a_gpu(tmp_path: Path) -> None:
+def test_a_stage_that_asks_for_a_gpu_runs(tmp_path: Path) -> None:
     listing(tmp_path, [f"t{row}" for row in range(20)])
     workers = Workers(num_workers=2, num_cpus=0.5, num_gpus=0.5, batch_size=4, rows_per_part=4)
     assert run(replace(step(), workers=workers), command(tmp_path)).new_rows == 20
@@ -149,6 +149,7 @@ def test_a_defect_of_the_stage_ends_the_job_with_its_own_error(tmp_path: Path) -
         run(step(), command(tmp_path))
 
 
+@pytest.mark.usefixtures("new_cluster")  # of two cores
 def test_a_stage_that_no_machine_holds_is_refused_before_it_starts(tmp_path: Path) -> None:
     listing(tmp_path, ["one"])
     large = replace(step(), workers=Workers(num_gpus=3))

@@ -3,15 +3,13 @@
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
-import psutil
 import pytest
 
 from artsim import log
@@ -20,6 +18,7 @@ from tests.cluster.programs import NUM_PAINTINGS
 from tests.cluster.programs import run as run_program
 from tests.cluster.stages import Whisper
 from tests.cluster.test_pipeline import command, listing, step
+from tests.processes import exported
 
 OUTPUT_ROWS = "ray_data_output_rows"
 
@@ -28,23 +27,11 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture
 def _json_lines() -> Iterator[None]:
+    hook = sys.excepthook
     log.configure("json", job="a-test")
     yield
     log.configure("text")
-
-
-def exported() -> str:
-    """What Prometheus would read of this machine."""
-    for process in psutil.Process(os.getpid()).children(recursive=True):
-        with suppress(psutil.Error):
-            if not " ".join(process.cmdline()).startswith("ray::DashboardAgent"):
-                continue
-            for address in {found.laddr for found in process.net_connections() if found.status == psutil.CONN_LISTEN}:
-                with suppress(httpx.HTTPError):
-                    text = httpx.get(f"http://127.0.0.1:{address.port}/metrics", timeout=2).text
-                    if "ray_" in text:
-                        return text
-    return ""
+    sys.excepthook = hook
 
 
 def samples(text: str, name: str) -> list[tuple[dict[str, str], float]]:
@@ -89,7 +76,7 @@ def test_rows_failures_and_retries_are_seen_in_logs_and_metrics(
 def wait_for(condition: Callable[[str], bool]) -> str:
     """What is exported once it is as it should be: Ray sends its figures every second here."""
     deadline = time.monotonic() + 30
-    while not condition(text := exported()):
+    while not condition(text := exported(os.getpid())):
         assert time.monotonic() < deadline, text
         time.sleep(0.5)
     return text

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from artsim.siamese import load_model, save_model
 from serve import local
 from serve.local import Service
+from tests.processes import exported, titled
 
 HAPROXY = {"RAY_SERVE_ENABLE_HA_PROXY": "1"}
 TWO = {"autoscaling_config": None, "num_replicas": 2, "health_check_period_s": 1}
@@ -108,19 +108,9 @@ def similarity(double: Service, pair: dict[str, bytes]) -> float:
     return found
 
 
-def processes(service: Service, name: str) -> list[psutil.Process]:
-    """Those of its Ray whose title begins with a name."""
-    found = []
-    for process in psutil.Process(service.process.pid).children(recursive=True):
-        with suppress(psutil.Error):  # it just died
-            if " ".join(process.cmdline()).startswith(name):
-                found.append(process)
-    return found
-
-
 def kill_one(service: Service, name: str) -> float:
     """Kill a process, and when that was."""
-    victims = processes(service, name)
+    victims = titled(service.process.pid, name)
     assert victims, name
     victims[0].send_signal(signal.SIGKILL)
     when = time.monotonic()
@@ -132,9 +122,9 @@ def load_while_one_dies(service: Service, pair: dict[str, bytes], name: str) -> 
     """What 8 clients were told while a process was killed, until 15 s later and 20 more answers; and when that was."""
     with Load(service.url, pair, 8) as load:
         load.wait(lambda: load.statuses[200] > 20, 60)
-        before = len(processes(service, name))
+        before = len(titled(service.process.pid, name))
         when = kill_one(service, name)
-        load.wait(lambda: len(processes(service, name)) == before, 60)
+        load.wait(lambda: len(titled(service.process.pid, name)) == before, 60)
         load.wait(lambda: load.since(when + 15, 200) > 20, 60)
     return load, when
 
@@ -215,7 +205,7 @@ def test_too_much_load_is_shed_at_once_and_memory_stays(
     local.wait_until_ready(service)
 
     def memory() -> int:
-        replicas = processes(service, "ray::ServeReplica")
+        replicas = titled(service.process.pid, "ray::ServeReplica")
         assert len(replicas) == 2
         return sum(replica.memory_info().rss for replica in replicas)
 
@@ -246,21 +236,9 @@ def test_prometheus_can_read_how_it_goes(running: Service, pair: dict[str, bytes
         "ray_artsim_in_flight",
     }
     deadline = time.monotonic() + 60  # Ray sends its figures every few seconds
-    while missing := {name for name in wanted if not re.search(name, exported(running))}:
+    while missing := {name for name in wanted if not re.search(name, exported(running.process.pid))}:
         assert time.monotonic() < deadline, missing
         time.sleep(1)
-
-
-def exported(service: Service) -> str:
-    """What Prometheus would read of a node: Ray chooses a free port unless it is told one."""
-    (agent,) = processes(service, "ray::DashboardAgent")
-    for listening in {found.laddr for found in agent.net_connections() if found.status == psutil.CONN_LISTEN}:
-        with suppress(httpx.HTTPError):
-            address = "127.0.0.1" if listening.ip in ("0.0.0.0", "::") else listening.ip
-            text = httpx.get(f"http://{address}:{listening.port}/metrics", timeout=2).text
-            if "ray_" in text:
-                return text
-    return ""
 
 
 @pytest.mark.slow
@@ -272,7 +250,7 @@ def test_an_ingress_replaces_an_encoder_whose_decoder_hangs(
     args = {"model": f"{served_root}/models/a70", "num_cpus": 0.5, "request_timeout_s": 5}
     service = launch(args, Ingress={"autoscaling_config": None, "num_replicas": 1}, Encoder=options)
     local.wait_until_ready(service)
-    (encoder,) = processes(service, "ray::ServeReplica:scorer:Encoder")
+    (encoder,) = titled(service.process.pid, "ray::ServeReplica:scorer:Encoder")
     os.kill(encoder.pid, signal.SIGSTOP)
     late = httpx.post(f"{service.url}/v1/compare", files=pair, timeout=60)
     assert late.json().get("error", {}).get("reason") in ("timeout", "restarting", None)
