@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import ray
@@ -38,10 +39,23 @@ class Tries:
         """Forget a chunk that is done."""
         self._begun.pop(chunk, None)
 
+    def begin_anew(self) -> None:
+        """Forget all chunks: those of the next stream have the same names."""
+        self._begun.clear()
+
 
 def count_tries() -> Any:
-    """An actor that counts, on the driver's machine: what it knows is lost with the driver alone."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    """An actor that counts for one stream, on the driver's machine: what it knows is lost with the driver alone."""
+    context = ray.get_runtime_context()
+    actor = _counter(context.get_node_id(), context.get_job_id())
+    ray.get(actor.begin_anew.remote())
+    return actor
+
+
+@lru_cache(maxsize=1)  # each table would wait a second for another process
+def _counter(machine: str, job: str) -> Any:
+    """The actor of this driver as long as it stays with its Ray, which no other has both of these of."""
+    here = NodeAffinitySchedulingStrategy(machine, soft=False)
     # A call that a bad link cut off is made again.
     return ray.remote(Tries).options(num_cpus=0, scheduling_strategy=here, max_task_retries=-1).remote()
 

@@ -98,6 +98,8 @@ def test_only_tries_on_machines_that_are_there_count() -> None:
     assert [tries.begin((0, 0, 0), "a machine that is lost") for _ in range(4)] == [True] * 4
     assert [tries.begin((0, 0, 8), here) for _ in range(3)] == [True, True, False]
     tries.end((0, 0, 8))
+    assert [tries.begin((0, 0, 8), here) for _ in range(3)] == [True, True, False]
+    tries.begin_anew()
     assert tries.begin((0, 0, 8), here)
 
 
