@@ -6,6 +6,7 @@ H height, W width.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from math import isqrt
 from typing import Any, ClassVar
@@ -49,7 +50,7 @@ class EmbedImageWithModel:
     def __init__(self, config: EmbedConfig) -> None:
         self.config = config
         self.model, self._has_pooler = _load(config.model, unused="text_model")
-        self._early = torch.zeros(0)
+        self._seen = threading.local()  # by the thread that asks: a server may ask in several
         _early_layer(self.model, config.model.id).register_forward_hook(self._keep)
         with loading(config.model):
             self._preprocessor = Preprocessor(fetch(config.model, weights=()))
@@ -85,14 +86,14 @@ class EmbedImageWithModel:
         answer = getattr(self.model, "get_image_features", self.model)(pixel_values=pixels)
         pooled, tokens = _features(answer.last_hidden_state, answer.pooler_output if self._has_pooler else None)
         pooled, tokens = pooled.float(), tokens.float()
-        early, self._early = self._early, torch.zeros(0)
+        early: torch.Tensor = self._seen.__dict__.pop("early")
         finite = pooled.isfinite().all(1) & early.isfinite().all(1) & tokens.isfinite().flatten(1).all(1)
         return pooled, early, tokens.clamp(-65504, 65504).half(), finite  # the range of float16
 
     def _keep(self, layer: torch.nn.Module, inputs: Any, output: Any) -> None:
         """Of the early layer's answer only the statistics are kept: it may be many times the size of the tokens."""
         patches = _patches(output[0] if isinstance(output, tuple) else output).float()
-        self._early = torch.cat([patches.mean(1), patches.std(1, correction=0)], 1)
+        self._seen.early = torch.cat([patches.mean(1), patches.std(1, correction=0)], 1)
 
     def _look(self, data: bytes | None, box: np.ndarray) -> np.ndarray:
         if self.config.preprocessing == "model":

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,15 @@ def test_a_checkpoint_on_an_object_store_is_copied_and_gives_the_same_features(
     copied, local = (EmbedImageWithModel(settings)(batch)["pooled"] for settings in (there, config(clip)))
     assert np.array_equal(copied, local)
     assert [path.is_dir() for path in tmp_path.iterdir()].count(True) == 1
+
+
+def test_threads_that_ask_at_once_get_what_each_asked_for(clip: Path) -> None:
+    stage = EmbedImageWithModel(config(clip))
+    batches = [batch_of((square(scene(seed), BOX), BOX)) for seed in range(4)] * 10
+    alone = [stage(batch)["early"] for batch in batches]
+    with ThreadPoolExecutor(4) as threads:
+        together = [features["early"] for features in threads.map(stage, batches)]
+    assert np.array_equal(together, alone)
 
 
 def test_shapes_and_a_plain_call_of_transformers(clip: Path) -> None:
