@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,19 +85,22 @@ class Work:
             hashes.append(keys["row_hash"].take(at).to_numpy())
         return rows.select(list(self.table.key)).append_column("input_hash", pa.array(mix_hashes(*hashes)))
 
-    def missing(self, bucket: int, parts: Parts, retry_quarantine: bool) -> pa.Table:
-        """Keys, input_hash and former attempts of the rows of one bucket that are neither done nor quarantined."""
+    def missing(self, bucket: int, parts: Parts, again: Collection[str] = ()) -> pa.Table:
+        """Keys, input_hash and former attempts of the rows of one bucket that are neither done nor quarantined.
+
+        `again`: names of quarantined parts whose rows are to be tried once more.
+        """
         expected = self.expected(bucket)
         done = read_or_empty(self.table, parts.rows.get(bucket, []), (*self.table.key, "input_hash"))
-        quarantined = self.table.read_quarantine(parts.quarantine.get(bucket, []))
-        quarantined = quarantined.sort_by([("attempts", "descending")])  # of several tries the last one counts
+        names = parts.quarantine.get(bucket, [])
+        given_up = self.table.read_quarantine([name for name in names if name not in again])
+        former = pa.concat_tables([given_up, self.table.read_quarantine([name for name in names if name in again])])
+        former = former.sort_by([("attempts", "descending")])  # of several tries the last one counts
         identity = identities(expected, self.table.key)
-        at = pc.index_in(identity, value_set=identities(quarantined, self.table.key))
-        expected = expected.append_column("attempts", pc.fill_null(quarantined["attempts"].take(at), 0))
-        settled = pc.is_in(identity, value_set=identities(done, self.table.key))
-        if not retry_quarantine:
-            settled = pc.or_(settled, pc.is_valid(at))
-        rows = expected.filter(pc.invert(settled))
+        at = pc.index_in(identity, value_set=identities(former, self.table.key))
+        expected = expected.append_column("attempts", pc.fill_null(former["attempts"].take(at), 0))
+        settled = [pc.is_in(identity, value_set=identities(rows, self.table.key)) for rows in (done, given_up)]
+        rows = expected.filter(pc.invert(pc.or_(*settled)))
         return rows.sort_by([(name, "ascending") for name in self.table.key])
 
     def read(self, wanted: pa.Table) -> pa.Table:

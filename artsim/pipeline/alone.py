@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.exceptions import ActorUnavailableError, RayActorError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 
 from artsim.pipeline.cluster import options
 from artsim.pipeline.measures import Measures
@@ -23,6 +23,8 @@ MAX_LOST_WORKERS = 8
 """Rows in a row that may end their worker when they are tried alone; more are no coincidence."""
 MAX_STARTS = 3
 """Times that a worker may be lost while it starts; more are no coincidence either."""
+_ENDED = (RayActorError, OutOfMemoryError)
+"""What a call to a dead worker raises; the latter where Ray's memory monitor killed it."""
 
 
 def try_alone(step: Step, work: Work, missing: Missing, measures: Measures) -> Iterator[list[Outcome]]:
@@ -41,7 +43,7 @@ def try_alone(step: Step, work: Work, missing: Missing, measures: Measures) -> I
         started = time.monotonic()
         try:
             outcomes = ray.get(worker.actor.do.remote(row))
-        except RayActorError as error:
+        except _ENDED as error:
             seconds = time.monotonic() - started
             if worker.lives():  # the link broke
                 continue
@@ -77,8 +79,8 @@ class _LoneWorker:
             try:
                 self.machine = ray.get(self.actor.machine.remote())
                 return
-            except RayActorError as error:  # unless its own error says so, the machine may have been lost
-                if last or error.actor_init_failed:
+            except _ENDED as error:  # unless its own error says so, the machine may have been lost
+                if last or getattr(error, "actor_init_failed", False):
                     cause = str(error).strip().splitlines()[-1]
                     sentence = f"{step.table}: a worker of {step.stage_name} does not start ({cause})"
                     raise TableError(sentence) from error
@@ -91,7 +93,7 @@ class _LoneWorker:
                 return True
             except ActorUnavailableError:  # not known yet
                 time.sleep(0.5)
-            except RayActorError:
+            except _ENDED:
                 return False
 
 

@@ -19,7 +19,7 @@ from artsim.log import adopt, is_json, logger
 from artsim.pipeline.alone import try_alone
 from artsim.pipeline.cluster import connect, options, pool
 from artsim.pipeline.measures import Measures
-from artsim.pipeline.missing import Missing, Piece, find_missing
+from artsim.pipeline.missing import Missing, Piece, Quarantined, find_missing
 from artsim.pipeline.tries import count_tries
 from artsim.resume import Work
 from artsim.step import DONE, Outcome, Step, Worker
@@ -43,7 +43,8 @@ _TOLD, _REPLACED = "error", "replaced"
 
 def fill(step: Step, work: Work, config: Config, retry_quarantine: bool) -> int:
     """Do what is missing and return how many rows came new; what no worker survives is tried row by row."""
-    missing, expected = find_missing(step, work, retry_quarantine)
+    again = work.table.parts().quarantine if retry_quarantine else {}
+    missing, expected = find_missing(step, work, again)
     measures, reasons = Measures(step, missing.num_rows), Counter[str]()
     if missing.chunks:
         work.table.begin(expected, missing.num_rows)
@@ -64,7 +65,7 @@ def fill(step: Step, work: Work, config: Config, retry_quarantine: bool) -> int:
         except RayError as error:
             logger.warning(f"{step.table}: the workers cannot go on ({type(error).__name__})", extra=step.labels)
             is_whole = False
-        missing = _left_over(step, work) if missing.chunks else missing
+        missing = _left_over(step, work, again) if missing.chunks else missing
         if is_whole or not missing.chunks:
             break
         if number + 1 < MAX_STREAMS:
@@ -77,17 +78,17 @@ def fill(step: Step, work: Work, config: Config, retry_quarantine: bool) -> int:
     return reasons[DONE]
 
 
-def _left_over(step: Step, work: Work) -> Missing:
+def _left_over(step: Step, work: Work, again: Quarantined) -> Missing:
     """What a pass left undone, after a new start if it left anything.
 
     An actor that Ray Data lets go of in the moment in which it dies is restarted and stays, and keeps its cores
     (Ray 2.60). Leaving the cluster ends it.
     """
-    missing, _ = find_missing(step, work, retry_quarantine=False)
+    missing, _ = find_missing(step, work, again)
     if missing.chunks:
         ray.shutdown()
         connect()
-        missing, _ = find_missing(step, work, retry_quarantine=False)
+        missing, _ = find_missing(step, work, again)
     return missing
 
 

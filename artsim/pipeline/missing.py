@@ -24,6 +24,8 @@ class Piece(NamedTuple):
     stop: int
 
 
+Quarantined = dict[int, list[str]]
+"""Names of quarantined parts, by bucket."""
 Plan = dict[int, pa.Table]
 """Key, input_hash and former attempts of missing rows, by bucket."""
 
@@ -47,17 +49,21 @@ class Missing(NamedTuple):
 
 # What lies on a machine that is lost is made again, as often as that happens.
 @ray.remote(num_cpus=1, num_returns=2, max_retries=-1)
-def _plan(work: Work, buckets: Sequence[int], parts: Parts, retry_quarantine: bool) -> Any:
+def _plan(work: Work, buckets: Sequence[int], parts: Parts, again: Quarantined) -> Any:
     """The missing rows of some buckets; how many they are, and how many rows the buckets must have."""
-    missing = {bucket: work.missing(bucket, parts, retry_quarantine) for bucket in buckets}
+    missing = {bucket: work.missing(bucket, parts, again.get(bucket, ())) for bucket in buckets}
     return missing, {bucket: (len(rows), len(work.expected(bucket))) for bucket, rows in missing.items()}
 
 
-def find_missing(step: Step, work: Work, retry_quarantine: bool) -> tuple[Missing, int]:
-    """The missing rows, and the number of rows that the finished table must account for."""
-    parts, shared, size = work.table.parts(), ray.put(work), step.workers.rows_per_part
+def find_missing(step: Step, work: Work, again: Quarantined) -> tuple[Missing, int]:
+    """The missing rows, and the number of rows that the finished table must account for.
+
+    Rows of the quarantined parts `again` are missing too, unless they are done or quarantined anew since then.
+    """
+    parts, shared, size = ray.put(work.table.parts()), ray.put(work), step.workers.rows_per_part
+    tried = ray.put(again)
     plan_some: Any = _plan.options(name=f"plan {step.table}")
-    tasks = [plan_some.remote(shared, buckets, parts, retry_quarantine) for buckets in shares(work.table.num_buckets)]
+    tasks = [plan_some.remote(shared, buckets, parts, tried) for buckets in shares(work.table.num_buckets)]
     pieces, expected = [], 0
     for plan, counts in enumerate(ray.get([counts for _, counts in tasks])):
         expected += sum(wanted for _, wanted in counts.values())

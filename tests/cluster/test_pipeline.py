@@ -126,16 +126,19 @@ def test_rows_are_not_blamed_where_no_worker_starts(tmp_path: Path) -> None:
     assert status(str(tmp_path))["tables"]["captions"]["quarantined"] == {}
 
 
-def test_quarantined_rows_are_tried_again_on_demand(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "bad", [("fail",), pytest.param(("fail", "kill"), marks=pytest.mark.slow)], ids=["fail", "kill"]
+)
+def test_quarantined_rows_are_tried_again_on_demand(bad: tuple[str, ...], tmp_path: Path) -> None:
     titles = [f"t{row}" for row in range(40)]
-    titles[3] = "fail"
+    titles[3 : 3 + len(bad)] = bad
     listing(tmp_path, titles)
     run(step(), command(tmp_path))
     assert run(step(), command(tmp_path)).new_rows == 0
-    assert run(step(), command(tmp_path, retry_quarantine=True)).quarantined == 1
+    assert run(step(), command(tmp_path, retry_quarantine=True)).quarantined == len(bad)
     table = Table(str(tmp_path), "captions", 4)
     names = [name for names in table.parts(table.manifest()).quarantine.values() for name in names]
-    assert table.read_quarantine(names)["attempts"].to_pylist() == [2]
+    assert table.read_quarantine(names)["attempts"].to_pylist() == [2] * len(bad)
 
 
 def test_a_table_of_failures_is_refused_with_its_reasons(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def work_of(root: str, name: str, stage: str | None = None, settings: dict[str, 
 def fill(work: Work) -> int:
     """Make what a table lacks, finish it, and return how many rows were new."""
     found = work.table.parts()
-    plans = [work.missing(bucket, found, retry_quarantine=False) for bucket in range(NUM_BUCKETS)]
+    plans = [work.missing(bucket, found) for bucket in range(NUM_BUCKETS)]
     missing = [row for plan in plans for row in plan.to_pylist()]
     for bucket in range(NUM_BUCKETS):  # two parts for a bucket, where there are rows for them
         rows = [row for row in missing if digest64(row["id"]) % NUM_BUCKETS == bucket]

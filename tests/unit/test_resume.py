@@ -66,7 +66,8 @@ def each_bucket(found: Iterable[pa.Table]) -> list[dict[str, Any]]:
 def missing(work: Work, retry_quarantine: bool = False) -> dict[str, int]:
     """Former attempts of all missing rows, by id."""
     parts = work.table.parts()
-    rows = each_bucket(work.missing(bucket, parts, retry_quarantine) for bucket in range(NUM_BUCKETS))
+    again = parts.quarantine if retry_quarantine else {}
+    rows = each_bucket(work.missing(bucket, parts, again.get(bucket, ())) for bucket in range(NUM_BUCKETS))
     return {row["id"]: row["attempts"] for row in rows}
 
 
@@ -138,7 +139,7 @@ def test_rows_of_any_buckets_are_read_under_the_stages_names(root: str) -> None:
     list_titles(root, TITLES)
     put_splits(root, {row_id: f"split of {row_id}" for row_id in TITLES})
     work = prompts_of_both(root)
-    plans = [work.missing(bucket, work.table.parts(), retry_quarantine=False) for bucket in range(NUM_BUCKETS)]
+    plans = [work.missing(bucket, work.table.parts()) for bucket in range(NUM_BUCKETS)]
     whole = pa.concat_tables(plans)
     for wanted in (*plans, whole, whole.take(list(range(len(whole) - 1, -1, -1))), whole.slice(1, 3)):
         rows = work.read(wanted).to_pylist()
@@ -214,6 +215,17 @@ def test_quarantined_rows_count_as_settled_until_they_are_retried(root: str) -> 
     assert quarantined(work.table) == [("g/ä1", "timeout", 2)]
     assert (manifest["num_rows"], manifest["quarantined"]) == (9, {"timeout": 1})
     assert ("g/ä0", "done at last") in captions(work.table)
+
+
+def test_a_retry_that_begins_anew_leaves_out_what_failed_since_then(root: str) -> None:
+    list_titles(root, {"a": "t", "b": "t"})
+    work = captions_of_titles(root)
+    write_failures(work, ["a", "b"])
+    again = work.table.parts().quarantine
+    write_failures(work, ["a"], attempts=2)
+    parts = work.table.parts()
+    left = each_bucket(work.missing(bucket, parts, again.get(bucket, ())) for bucket in range(NUM_BUCKETS))
+    assert [(row["id"], row["attempts"]) for row in left] == [("b", 1)]
 
 
 @pytest.mark.parametrize(("first", "second"), [("corrupt", "timeout"), ("timeout", "corrupt")])
@@ -316,7 +328,8 @@ def prompt_job(root: str, recipe: dict[str, Any], retry_quarantine: bool = False
     if manifest is not None and work.is_current(manifest) and not retry_quarantine:
         return 0
     parts = work.table.parts()
-    plans = [work.missing(bucket, parts, retry_quarantine) for bucket in range(NUM_BUCKETS)]
+    again = parts.quarantine if retry_quarantine else {}
+    plans = [work.missing(bucket, parts, again.get(bucket, ())) for bucket in range(NUM_BUCKETS)]
     if any(map(len, plans)):
         work.table.store.delete(["_parts.json"])
     for plan in plans:
