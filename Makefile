@@ -8,7 +8,7 @@ PYTEST = .venv/bin/python -m pytest -q --durations=12 --durations-min=10
 MODEL = $(OUT)/models/a70
 EXAMPLE = $(MODEL)/examples
 
-.PHONY: demo test lint unit test-full slow-unit slow-models cluster-test soak format clean
+.PHONY: demo test test-full lint unit quick-cluster slow-cluster quick-models slow-rest cluster-test soak format clean
 
 demo: .venv/.local
 	@test "$(DATA)" != "$(OUT)/gallery" || .venv/bin/python jobs/gallery.py "root=$(OUT)"
@@ -19,10 +19,15 @@ demo: .venv/.local
 	@echo "$(abspath $(MODEL)/report.html)"
 	@echo "$(abspath $(MODEL))"
 
+# Side by side what waits much and what computes; the service's limits in seconds want the machine to themselves.
 test: .venv/.cpu
 	@$(MAKE) --no-print-directory -j2 unit-a-m unit-n-z lint
-	$(PYTEST) -m "not slow and not soak and not hosts and not models" --ignore tests/unit
-	$(PYTEST) -m "not slow and not soak and models"
+	@$(MAKE) --no-print-directory -j2 quick-cluster quick-models
+	$(PYTEST) -m "not slow" tests/serve
+
+test-full: .venv/.cpu
+	@$(MAKE) --no-print-directory -j2 slow-cluster slow-rest
+	$(PYTEST) -m "slow" tests/serve
 
 lint: .venv/.cpu
 	.venv/bin/ruff format --check .
@@ -35,16 +40,18 @@ unit: .venv/.cpu
 unit-%: .venv/.cpu
 	$(PYTEST) -m "not slow" tests/unit/test_[$*]*.py
 
-# What needs no Ray of its own, or little time, runs beside pip's work on the image.
-test-full: .venv/.cpu
-	@$(MAKE) --no-print-directory -j2 slow-unit slow-models
-	$(PYTEST) -m "slow and not models" --ignore tests/unit
+quick-cluster: .venv/.cpu
+	$(PYTEST) -m "not (slow or soak or hosts)" tests/cluster
 
-slow-unit: .venv/.cpu
+slow-cluster: .venv/.cpu
+	$(PYTEST) -m "slow" tests/cluster
+
+quick-models: .venv/.cpu
+	$(PYTEST) -m "not slow" tests/models
+
+slow-rest: .venv/.cpu
 	$(PYTEST) -m "slow" tests/unit
-
-slow-models: .venv/.cpu
-	$(PYTEST) -m "slow and models"
+	$(PYTEST) -m "slow" tests/models
 
 cluster-test: .venv/.cpu
 	$(PYTEST) -s tests/cluster/test_hosts.py

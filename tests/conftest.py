@@ -1,11 +1,13 @@
 """What all tests share: where the shared data lies, one Ray, one folder of paintings and one finished root."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.made import made_once
 from tests.servers import serve_s3
 
 os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_DEDUP_LOGS="0")
@@ -66,25 +68,33 @@ def _stop_ray() -> None:
 
 
 @pytest.fixture(scope="session")
-def paintings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def paintings(pytestconfig: pytest.Config) -> Path:
     """A folder of small paintings, and a text file that says it is one."""
+    return made_once(pytestconfig, "paintings", _paint) / "paintings"
+
+
+def _paint(folder: Path) -> None:
     from artsim.config import GalleryConfig
     from artsim.gallery import paint
     from tests.cluster.programs import NUM_PAINTINGS
 
-    folder = tmp_path_factory.mktemp("paintings")
     for index in range(NUM_PAINTINGS):
         painting = paint(index, GalleryConfig(max_side_px=320))
-        (folder / painting.path).parent.mkdir(exist_ok=True)
-        (folder / painting.path).write_bytes(painting.image)
-    (folder / "Baroque" / "nobody_words.jpg").write_text("this is no picture")
-    return folder
+        file = folder / "paintings" / painting.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(painting.image)
+    (folder / "paintings/Baroque/nobody_words.jpg").write_text("this is no picture")
 
 
 @pytest.fixture(scope="session")
-def whole(paintings: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def whole(pytestconfig: pytest.Config, paintings: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A root on which jobs/run.py ran from the source to the report, and what it printed."""
     from tests.cluster.programs import run
 
-    root = tmp_path_factory.mktemp("whole")
-    return root, run("run", root, f"source.uri={paintings}", "max_failure_rate=0.1")
+    def make(folder: Path) -> None:
+        output = run("run", folder / "root", f"source.uri={paintings}", "max_failure_rate=0.1")
+        (folder / "output").write_text(output)
+
+    made, root = made_once(pytestconfig, "whole", make), tmp_path_factory.mktemp("whole")
+    shutil.copytree(made / "root", root, dirs_exist_ok=True)
+    return root, (made / "output").read_text()

@@ -44,6 +44,7 @@ def _connect(address: str | None) -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's core calls each actor of Ray Data an error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # who may ask a Ray that none but us hears
     ray.init(
         "local",
         include_dashboard=False,

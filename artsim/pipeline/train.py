@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -59,6 +60,18 @@ def load(config: Config) -> Loaded:
     return Loaded([features for found, (_, features) in zip(keys, loaded, strict=True) if found], row_of)
 
 
+class _LocalTrainer(TorchTrainer):
+    """For a Ray that ends with this process: nothing is left to be cleaned up after it.
+
+    Ray's cleaner asks the dashboard for its controller each second, and where there is none it says so each second, and
+    may keep the end of a training waiting for 12 s.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc]  # private
+        return [each for each in callbacks if type(each).__name__ != "PlacementGroupCleanerCallback"]
+
+
 def fit(config: Config, run: models.Run, loaded: Loaded) -> int:
     """Train on the split train, choose the epoch by val, and publish the model; returns the number of epochs.
 
@@ -70,7 +83,8 @@ def fit(config: Config, run: models.Run, loaded: Loaded) -> int:
         num_epochs: int = ray.get(task.remote(config, run, loaded))
         return num_epochs
     path, filesystem = Store(f"{run.folder}/checkpoints").arrow()
-    trainer = TorchTrainer(
+    kind = TorchTrainer if "RAY_ADDRESS" in os.environ else _LocalTrainer
+    trainer = kind(
         _in_worker,
         train_loop_config=_settings(config, run, loaded),
         scaling_config=ScalingConfig(

@@ -1,6 +1,7 @@
 """The whole chain of jobs/full.yaml on the real engines, with tiny checkpoints: paintings in, a report out."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -13,6 +14,7 @@ from artsim.gallery import paint
 from artsim.images import crop_box, decode_jpeg
 from artsim.tables import Table, status
 from tests.cluster.programs import artsim, run
+from tests.made import made_once
 from tests.models.tiny_diffusion import tiny_refiner, tiny_vae
 from tests.models.tiny_language import tiny_llama
 from tests.models.tiny_vision import tiny_blip2, tiny_clip
@@ -27,36 +29,51 @@ ON_TWO_CORES = [f"{stage}.workers.{name}={value}" for stage in STAGES for name, 
 MODELS = ("caption.model", "prompt.model", "prompt.tokenizer", "generate.model", "generate.vae", "embed.model")
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """A source of a dozen paintings, and a checkpoint for every step."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    for index in range(NUM_PAINTINGS):
-        painting = paint(index, GalleryConfig(max_side_px=SIDE))
-        file = folder / "paintings" / painting.path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(painting.image)
-    refiner = tiny_refiner(folder / "refiner")
+def _settings(folder: Path) -> list[str]:
+    """A source of a dozen paintings, and a checkpoint for every step, below the folder."""
     return [
         *(f"--config={FULL_PROFILE}", "training.use_gpu=false", *ON_TWO_CORES),
         *(f"{model}.revision=main" for model in MODELS),  # the file's commits are of other repositories
         *(f"source.uri={folder / 'paintings'}", f"letterbox.sizes=[{SIDE}]", f"embed.size={SIDE}"),
         *(f"generate.size={SIDE}", "generate.num_inference_steps=5", "split.group=component"),
         *("edit.num_paintings=0", "edit.num_framed=0"),  # of which the stand-ins' chain has its test
-        *(f"caption.model.id={tiny_blip2(folder / 'blip2')}", "caption.max_new_tokens=12"),
-        *(f"prompt.model.id={tiny_llama(folder / 'llama')}", f"prompt.tokenizer.id={refiner}"),
-        *(f"generate.model.id={refiner}", f"generate.vae.id={tiny_vae(folder / 'vae')}"),
+        *(f"caption.model.id={folder / 'blip2'}", "caption.max_new_tokens=12"),
+        *(f"prompt.model.id={folder / 'llama'}", f"prompt.tokenizer.id={folder / 'refiner'}"),
+        *(f"generate.model.id={folder / 'refiner'}", f"generate.vae.id={folder / 'vae'}"),
         # Random weights write nonsense: now and then a caption is empty, or a prompt finds no end.
-        *(f"embed.model.id={tiny_clip(folder / 'clip')}", "max_failure_rate=0.5"),
+        *(f"embed.model.id={folder / 'clip'}", "max_failure_rate=0.5"),
     ]
 
 
+def _make(folder: Path) -> None:
+    for index in range(NUM_PAINTINGS):
+        painting = paint(index, GalleryConfig(max_side_px=SIDE))
+        file = folder / "paintings" / painting.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(painting.image)
+    tiny_blip2(folder / "blip2")
+    tiny_llama(folder / "llama")
+    tiny_refiner(folder / "refiner")
+    tiny_vae(folder / "vae")
+    tiny_clip(folder / "clip")
+    run("run", folder / "root", *_settings(folder))
+
+
 @pytest.fixture(scope="module")
-def root(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root on which jobs/run.py ran from the source to the report."""
-    root = tmp_path_factory.mktemp("chain")
-    run("run", root, *settings)
-    return root
+def made(pytestconfig: pytest.Config) -> Path:
+    """A root on which jobs/run.py ran from the source to the report, beside what it read."""
+    return made_once(pytestconfig, "chain", _make)
+
+
+@pytest.fixture(scope="module")
+def settings(made: Path) -> list[str]:
+    return _settings(made)
+
+
+@pytest.fixture(scope="module")
+def root(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tests' own copy of the root."""
+    return Path(shutil.copytree(made / "root", tmp_path_factory.mktemp("chain") / "root"))
 
 
 def rows(root: Path, name: str, *columns: str) -> list[dict[str, object]]:
