@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -82,7 +83,9 @@ LogFormat = Literal["text", "json"]
 LATENT_PX = 8
 """Side of a latent in px (Podell et al. 2023: SDXL's autoencoder is that of Rombach et al. 2022 with f = 8)."""
 ImagePx = Annotated[int, Field(ge=64, le=4096)]
-NodeLabel = Annotated[str, Field(pattern=r"^!?([\w.-]+|in\([\w.-]+(, ?[\w.-]+)*\))$")]
+_LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
+_LABEL_NAME = re.compile(rf"([a-zA-Z0-9.-]+/)?{_LABEL}")
+_LABEL_SELECTOR = re.compile(rf"!?({_LABEL}|in\({_LABEL}(, ?{_LABEL})*\))")
 
 
 class ConfigError(UserError, ValueError):
@@ -106,7 +109,7 @@ class Workers(Section):
     )
     num_cpus: float = Field(1.0, ge=0, description="CPU cores of one worker")
     num_gpus: float = Field(0.0, ge=0, description="GPUs of one worker; fractions share a card")
-    node_labels: dict[str, NodeLabel] = Field(
+    node_labels: dict[str, str] = Field(
         {},
         description="Ray labels of the machines that may run it, as {kind: cpu}, {kind: '!gpu'} or {kind: 'in(a,b)'}",
     )
@@ -129,6 +132,11 @@ class Workers(Section):
             wrong.append(f"min_workers = {self.min_workers} is more than num_workers = {self.num_workers}")
         if self.num_gpus > 1 and self.num_gpus != int(self.num_gpus):
             wrong.append(f"num_gpus = {self.num_gpus:g}: a worker has a part of one GPU, or whole ones")
+        for name, value in self.node_labels.items():
+            if not (_LABEL_NAME.fullmatch(name) and _LABEL_SELECTOR.fullmatch(value)):
+                wrong.append(
+                    f"node_labels = {{{name}: {value}}}: write it as kind: cpu, kind: '!gpu' or kind: 'in(a,b)'"
+                )
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

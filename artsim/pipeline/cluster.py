@@ -32,6 +32,7 @@ def _connect(address: str | None) -> None:
     how: dict[str, Any] = {"log_to_driver": True}
     if log.is_json():
         # What workers say stays in their own logs: Ray would put "(Letterbox pid=...)" before each line.
+        logging.getLogger().handlers.clear()  # Ray adds one at each start, and a job may start it anew
         how = {"log_to_driver": False, "logging_config": ray.LoggingConfig(encoding="JSON", log_level="WARNING")}
     else:
         logging.basicConfig(format="%(message)s")

@@ -231,12 +231,13 @@ def test_workers_that_contradict_themselves_are_refused() -> None:
         "generate.workers.min_workers=3",
         "caption.workers.num_gpus=1.5",
         "embed.workers.node_labels={kind: 'cpu or gpu'}",
+        "letterbox.workers.node_labels={a b: cpu}",
     )
     assert wrong == [
+        "letterbox.workers: node_labels = {a b: cpu}: write it as kind: cpu, kind: '!gpu' or kind: 'in(a,b)'",
         "caption.workers: num_gpus = 1.5: a worker has a part of one GPU, or whole ones",
         "generate.workers: min_workers = 3 is more than num_workers = 2",
-        "embed.workers.node_labels.kind = cpu or gpu: String should match pattern "
-        r"'^!?([\w.-]+|in\([\w.-]+(, ?[\w.-]+)*\))$' (command line)",
+        "embed.workers: node_labels = {kind: cpu or gpu}: write it as kind: cpu, kind: '!gpu' or kind: 'in(a,b)'",
     ]
 
 
