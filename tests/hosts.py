@@ -178,6 +178,11 @@ class Hosts:
         if name in self._links:
             self._links[name].kill()
             self._links.pop(name).wait()
+        # The kernel takes a dead host's cable away when it comes to it; another host of that name needs its name.
+        delete = ("ip", "link", "delete", "dev", name)
+        subprocess.run(
+            ["nsenter", f"--target={self._switch.pid}", "--net", "--", *delete], stderr=subprocess.DEVNULL, check=False
+        )
 
     def unplug(self, name: str) -> None:
         """Pull a host's cable; what runs there goes on."""
