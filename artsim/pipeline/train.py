@@ -111,13 +111,13 @@ def fit_here(config: Config, run: models.Run, loaded: Loaded) -> int:
 
     Starts ten seconds faster; keeps no checkpoints: a run that is killed starts anew.
     """
+    logging.getLogger("ray.train").setLevel(logging.ERROR)  # or each run tells of its local mode
     with tempfile.TemporaryDirectory() as folder:
         trainer = TorchTrainer(
             partial(_train, folder=Path(folder), say=lambda _: None),
             train_loop_config=_settings(config, run, loaded),
             scaling_config=ScalingConfig(num_workers=0, use_gpu=config.training.use_gpu),
         )
-        logging.getLogger("ray.train").setLevel(logging.ERROR)  # or each run tells of its local mode
         trainer.fit()
         return _publish(Path(folder), run)
 
