@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -189,17 +190,19 @@ def test_pairs_that_exist_need_no_generation(whole: tuple[Path, str], paintings:
     pictures = sorted(path.relative_to(paintings) for path in paintings.glob("*/*_*.jpg"))
     originals = [path for path in pictures if path.name != "nobody_words.jpg"]
     lines = [f"{path},{other}" for path, other in zip(originals, originals[1:] + originals[:1], strict=True)]
-    (paintings / "pairs.csv").write_text("\n".join(["original_image,generated_image", *lines]))
+    folder, root = Path(shutil.copytree(paintings, tmp_path / "pictures")), tmp_path / "root"
+    (folder / "pairs.csv").write_text("\n".join(["original_image,generated_image", *lines]))
     parts = [whole[0] / name for name in ("_root.json", "_listing", "artworks")]
-    subprocess.run(["cp", "-r", *parts, tmp_path], check=True)
-    output = run("pairs", tmp_path, f"pairs.uri={paintings}/pairs.csv")
+    root.mkdir()
+    subprocess.run(["cp", "-r", *parts, root], check=True)
+    output = run("pairs", root, f"pairs.uri={folder}/pairs.csv")
     assert f"generated: {NUM_PAINTINGS} rows, 0 quarantined" in output
-    tables = status(str(tmp_path))["tables"]
+    tables = status(str(root))["tables"]
     assert {name: tables[name]["done"] for name in ("prompts", "generated")} == {
         "prompts": NUM_PAINTINGS,
         "generated": NUM_PAINTINGS,
     }
-    assert "0 new in" in run("pairs", tmp_path, f"pairs.uri={paintings}/pairs.csv")
+    assert "0 new in" in run("pairs", root, f"pairs.uri={folder}/pairs.csv")
 
 
 @pytest.mark.slow
