@@ -84,7 +84,7 @@ LATENT_PX = 8
 """Side of a latent in px (Podell et al. 2023: SDXL's autoencoder is that of Rombach et al. 2022 with f = 8)."""
 ImagePx = Annotated[int, Field(ge=64, le=4096)]
 _LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
-_LABEL_NAME = re.compile(rf"([a-zA-Z0-9.-]+/)?{_LABEL}")
+_LABEL_NAME = re.compile(rf"({_LABEL}(\.{_LABEL})*/)?{_LABEL}")
 _LABEL_SELECTOR = re.compile(rf"!?({_LABEL}|in\({_LABEL}(, ?{_LABEL})*\))")
 
 

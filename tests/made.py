@@ -2,38 +2,43 @@
 
 import hashlib
 import shutil
+import time
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
-_CODE = ("artsim", "jobs", "serve", "tests", "cluster", "pyproject.toml")
+_CODE = ("artsim", "jobs", "serve", "tests", "cluster")
+_KEPT_S = 86_400
+"""For how long what other code made is kept: another process may still read it."""
 
 
 def made_once(config: pytest.Config, name: str, make: Callable[[Path], object]) -> Path:
-    """The folder that `make` fills, made anew when any file of the project differs; for reading only."""
+    """The folder that `make` fills, one for this code and these packages; for reading only."""
     assert config.cache is not None
-    folder = config.cache.mkdir("made") / name
-    done = folder / "of"
+    kept = config.cache.mkdir("made")
+    folder = kept / _digest() / name
+    folder.parent.mkdir(exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        if not done.exists() or done.read_text() != _digest():
+        if not (folder / "done").exists():
+            for other in kept.iterdir():
+                if other != folder.parent and time.time() - other.stat().st_mtime > _KEPT_S:
+                    shutil.rmtree(other, ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             make(folder)
-            done.write_text(_digest())
+            (folder / "done").touch()
     return folder
 
 
 @cache
 def _digest() -> str:
-    digest = hashlib.sha256()
-    for top in _CODE:
-        files = [_REPOSITORY / top, *(_REPOSITORY / top).rglob("*")]
-        for file in sorted(path for path in files if path.is_file() and "__pycache__" not in path.parts):
-            digest.update(
-                f"{file.relative_to(_REPOSITORY)}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode()
-            )
-    return digest.hexdigest()
+    """Of all that decides what is made: code, packages, and the checkout's place, which tables name."""
+    files = [path for top in _CODE for path in (_REPOSITORY / top).rglob("*") if path.is_file()]
+    digests = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.suffix != ".pyc"}
+    packages = sorted(f"{found.name} {found.version}" for found in distributions())
+    return hashlib.sha256(f"{sorted(digests.items())} {packages}".encode()).hexdigest()[:16]

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
+from ray._common.formatters import JSONFormatter
+from ray._private import ray_logging
 
 import artsim
 from artsim import log
@@ -19,6 +21,8 @@ from artsim.config import Workers
 T = TypeVar("T")
 
 LOCAL_OBJECT_STORE_BYTES = 1_500_000_000
+_SKIPPED = re.compile("Set ray log level from environment|Checkpoint successfully created")
+"""What each of Ray's processes says, or says of each epoch, and no user can act on."""
 
 
 def connect() -> None:
@@ -32,10 +36,13 @@ def _connect(address: str | None) -> None:
     how: dict[str, Any] = {"log_to_driver": True}
     if log.is_json():
         # What workers say stays in their own logs: Ray would put "(Letterbox pid=...)" before each line.
-        logging.getLogger().handlers.clear()  # Ray adds one at each start, and a job may start it anew
+        root = logging.getLogger()  # Ray adds a handler at each start, and a job may start it anew
+        root.handlers[:] = [each for each in root.handlers if not isinstance(each.formatter, JSONFormatter)]
         how = {"log_to_driver": False, "logging_config": ray.LoggingConfig(encoding="JSON", log_level="WARNING")}
     else:
         logging.basicConfig(format="%(message)s")
+        for printed in (ray_logging.stdout_deduplicator, ray_logging.stderr_deduplicator):
+            printed.skip_re = printed.skip_re or _SKIPPED  # RAY_DEDUP_LOGS_SKIP_REGEX is read before this is imported
     if address:
         # A submitted job brings its own copy of the code; a driver from elsewhere sends it.
         submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
@@ -45,7 +52,8 @@ def _connect(address: str | None) -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's core calls each actor of Ray Data an error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # who may ask a Ray that none but us hears
+    # Else Ray tells each time that it asks for a token, which it makes itself.
+    logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     ray.init(
         "local",
         include_dashboard=False,

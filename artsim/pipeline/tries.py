@@ -45,7 +45,10 @@ class Tries:
 
 
 def count_tries() -> Any:
-    """An actor that counts for one stream, on the driver's machine: what it knows is lost with the driver alone."""
+    """An actor that counts for one stream at a time, on the driver's machine, which takes all with it when it is lost.
+
+    A call of the stream before that comes late costs a chunk one try more, or one less.
+    """
     context = ray.get_runtime_context()
     actor = _counter(context.get_node_id(), context.get_job_id())
     ray.get(actor.begin_anew.remote())
@@ -54,10 +57,11 @@ def count_tries() -> Any:
 
 @lru_cache(maxsize=1)  # each table would wait a second for another process
 def _counter(machine: str, job: str) -> Any:
-    """The actor of this driver as long as it stays with its Ray, which no other has both of these of."""
+    """This driver's actor; another Ray, or another connection to it, has another machine or job id."""
     here = NodeAffinitySchedulingStrategy(machine, soft=False)
-    # A call that a bad link cut off is made again.
-    return ray.remote(Tries).options(num_cpus=0, scheduling_strategy=here, max_task_retries=-1).remote()
+    # A call that a bad link cut off is made again; what an actor knew that was killed is forgotten, and counted anew.
+    options = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": -1, "max_task_retries": -1}
+    return ray.remote(Tries).options(**options).remote()
 
 
 def alive_machines() -> set[str]:

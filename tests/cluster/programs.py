@@ -38,7 +38,11 @@ def job(name: str, root: Path | str, *settings: str, **environment: str) -> subp
 
 def run(name: str, root: Path | str, *settings: str, **environment: str) -> str:
     process = job(name, root, *settings, **environment)
-    output, _ = process.communicate(timeout=1200)
+    try:
+        output, _ = process.communicate(timeout=1200)
+    except BaseException:
+        process.kill()  # or it would go on to write where the next test does
+        raise
     assert process.returncode == 0, output
     return output
 

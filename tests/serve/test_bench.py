@@ -7,7 +7,7 @@ import pytest
 
 from jobs import bench
 
-BRIEF = ("num_replicas=2", "concurrency=1,4", "num_runs=1", "seconds=1")
+BRIEF = ("num_replicas=2,1", "concurrency=1,4", "num_runs=1", "seconds=1")
 
 
 @pytest.mark.slow
@@ -17,7 +17,7 @@ def test_all_servers_give_the_same_answers(served_root: Path, capsys: pytest.Cap
     assert report["ratio"] == pytest.approx(report["ours"] / report["reference"], abs=1e-3)
     (run,) = report["runs"]
     assert report["by_replicas"]["2"] == report["ours"]
-    for side in ("2", "reference"):
+    for side in ("2", "1", "reference"):
         assert [level["concurrency"] for level in run[side]["levels"]] == [1, 4]
         for level in run[side]["levels"]:
             assert level["failed"] == 0
