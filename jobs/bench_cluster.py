@@ -71,7 +71,7 @@ def bench_sleep(options: SleepBench, settings: Sequence[str]) -> Report:
             "reference": None,
             "ratio": None,
             "unit": "rows/s",
-            "runs": [{"rows": done.rows, "quarantined": done.quarantined, "seconds": round(done.seconds, 2)}],
+            "runs": [done._asdict() | {"seconds": round(done.seconds, 2)}],
             "driver_memory_mb": round(max(memory) / 1e6, 1),
             "num_machines": len(machines),
             "num_cpus": sum(machine["Resources"].get("CPU", 0) for machine in machines),

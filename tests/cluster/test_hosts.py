@@ -284,8 +284,7 @@ def test_the_head_dies_and_the_next_job_does_the_rest_on_a_new_one(ground: Groun
         time.sleep(5)  # until the lease of the job that died runs out
         job = sleep(ground, "headless", 300)
     check_rows(root, 300)
-    (new,) = re.findall(r"(\d+) new in", job.output)
-    assert int(new) == 300 - done
+    assert report(job)["runs"][0]["new_rows"] == 300 - done
 
 
 @pytest.mark.hosts
