@@ -7,7 +7,7 @@ import logging
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -48,6 +48,8 @@ Box = tuple[int, int, int, int]
 """Left, top, width, height in px."""
 Extent = tuple[float, float]
 """Width and height in px."""
+Resize = Callable[[Image.Image, tuple[int, int], Extent], Image.Image]
+"""A picture, as far as it goes, at another size (width, height)."""
 
 
 class DecodeError(Exception):
@@ -127,8 +129,15 @@ def decode_scaled(data: bytes, max_pixels: int, longest: int) -> tuple[Image.Ima
         return upright, scaled[1][2:] if scaled else upright.size
 
 
-def letterbox(image: Image.Image, size: int, extent: Extent | None = None) -> tuple[Image.Image, Box]:
-    """Fit an RGB picture into a black square of `size` px: LANCZOS, its proportions kept, centred; and where it lies.
+def lanczos(image: Image.Image, size: tuple[int, int], extent: Extent) -> Image.Image:
+    """A picture, as far as it goes, at another size (width, height): Pillow's LANCZOS."""
+    return image.resize(size, Resampling.LANCZOS, (0, 0, *extent))
+
+
+def letterbox(
+    image: Image.Image, size: int, extent: Extent | None = None, resize: Resize = lanczos
+) -> tuple[Image.Image, Box]:
+    """Fit an RGB picture into a black square of `size` px, its proportions kept, centred; and where it lies.
 
     Small pictures are enlarged (thesis, preprocessing). No side gets thinner than 1 px. `extent`: how far the picture
     goes, as decode_scaled says.
@@ -137,7 +146,7 @@ def letterbox(image: Image.Image, size: int, extent: Extent | None = None) -> tu
     width, height = (max(1, round(size * side / max(sides))) for side in sides)
     left, top = (size - width) // 2, (size - height) // 2
     square = Image.new("RGB", (size, size))
-    square.paste(image.resize((width, height), Resampling.LANCZOS, (0, 0, *sides)), (left, top))
+    square.paste(resize(image, (width, height), sides), (left, top))
     return square, (left, top, width, height)
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -31,6 +31,9 @@ from artsim.tables import Table, create_root, status
 from artsim.turns import Measurement, Report, Work, in_turns, watching
 from jobs import ingest, pairs, resize
 
+Describe = Callable[[Iterable[bytes]], Work]
+"""What was made, told by the contents of files in any order."""
+
 
 class ResizeBench(Section):
     """Images per second: the job on Ray Data, and a plain way of doing the same on as many cores."""
@@ -40,7 +43,9 @@ class ResizeBench(Section):
     )
     source: str = Field("", description="local folder of Genre/artist_title.jpg; empty: paintings made by code")
     num_paintings: int = Field(96, ge=1, description="paintings that are made by code")
-    copies: int = Field(20, ge=1, description="how often each painting is resized: the more, the less the start weighs")
+    copies: int = Field(
+        60, ge=1, description="how often each painting is resized: at 20 Ray's start still costs 4 to 6 of 100"
+    )
     num_runs: int = Field(3, ge=1)
 
 
@@ -49,7 +54,8 @@ def bench_resize(options: ResizeBench, settings: Sequence[str]) -> Report:
 
     Not counted: the start of Ray, and of the pool's processes. Counted: the start of Ray's actors, planning, hashing
     and settling. Ours flushes each part to the disk (fsync), the pool leaves that to the system. The pool is as nice
-    as Ray's workers are, or it alone would get the cores where others want them too.
+    as Ray's workers are, or it alone would get the cores where others want them too. The thesis's way is Pillow's
+    LANCZOS; with letterbox.resampler=pillow both must give the same bytes.
     """
     with tempfile.TemporaryDirectory(prefix="artsim-bench-") as folder:
         root = f"{folder}/root"
@@ -70,14 +76,16 @@ def bench_resize(options: ResizeBench, settings: Sequence[str]) -> Report:
             ingest.main(arguments)
             artworks = Table(root, "artworks", config.num_buckets).read_all(("id", "uri"))
             files = artworks.sort_by("id")["uri"].to_pylist()
-            ours = partial(_resize_on_ray, arguments, config)
             chosen = pool if options.against == "pool" else stack.enter_context(ThreadPool(num_processes))
             function = _resize_file if options.against == "pool" else _resize_as_thesis
-            plain = partial(_resize_in_pool, chosen, partial(function, config, f"{folder}/plain"), files)
-            plain()  # every process has loaded its libraries, and the files are in the system's cache
-            report = in_turns(ours, plain, options.num_runs)
+            is_exact = options.against == "pool" or config.letterbox.resampler == "pillow"
+            describe = _digest if is_exact else _mean_size
+            ours = partial(_resize_on_ray, arguments, config, describe)
+            plain = partial(_resize_in_pool, chosen, partial(function, config, f"{folder}/plain"), describe)
+            plain(files[:: options.copies])  # every process has loaded its libraries
+            report = in_turns(ours, partial(plain, files), options.num_runs)
     facts = {"num_images": len(files), "num_processes": num_processes, "workers": workers.model_dump()}
-    target = {"pool": 0.85, "thesis": 1.3}[options.against]
+    target = {"pool": 0.95, "thesis": 1.3}[options.against]
     return {"name": "resize", "against": options.against, **report, "unit": "images/s", "target": target, **facts}
 
 
@@ -104,24 +112,24 @@ def _niceness() -> int:
     return os.nice(0)
 
 
-def _resize_on_ray(arguments: Sequence[str], config: Config) -> Measurement:
+def _resize_on_ray(arguments: Sequence[str], config: Config, describe: Describe) -> Measurement:
     shutil.rmtree(f"{config.root}/resized", ignore_errors=True)
     began = time.perf_counter()
     resize.main(arguments)
     seconds = time.perf_counter() - began
     columns = [f"image_{size}" for size in config.letterbox.sizes]
     rows = Table(config.root, "resized", config.num_buckets).read_all(columns)
-    return len(rows) / seconds, _digest(image for name in columns for image in rows[name].to_pylist())
+    return len(rows) / seconds, describe(image for name in columns for image in rows[name].to_pylist())
 
 
-def _resize_in_pool(pool: Any, resize_file: partial[int], files: Sequence[str]) -> Measurement:
+def _resize_in_pool(pool: Any, resize_file: partial[int], describe: Describe, files: Sequence[str]) -> Measurement:
     folder = resize_file.args[1]
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     began = time.perf_counter()
     done = sum(pool.imap_unordered(resize_file, enumerate(files)))
     seconds = time.perf_counter() - began
-    return done / seconds, _digest(path.read_bytes() for path in Path(folder).iterdir())
+    return done / seconds, describe(path.read_bytes() for path in Path(folder).iterdir())
 
 
 def _resize_file(config: Config, folder: str, numbered: tuple[int, str]) -> int:
@@ -152,6 +160,12 @@ def _digest(contents: Iterable[bytes]) -> Work:
     """How many files there are, and what identifies them in any order."""
     digests = sorted(hashlib.sha256(data).digest() for data in contents)
     return {"num_files": len(digests), "sha256": hashlib.sha256(b"".join(digests)).hexdigest()[:16]}
+
+
+def _mean_size(contents: Iterable[bytes]) -> Work:
+    """How many files there are, and their mean size: what another resampler changes in a JPEG is below a thousandth."""
+    sizes = [len(data) for data in contents]
+    return {"num_files": len(sizes), "mean_bytes": sum(sizes) / max(1, len(sizes))}
 
 
 class ResumeBench(Section):

@@ -3,12 +3,13 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image, ImageOps
 from PIL.Image import Resampling
 
 from artsim.config import LetterboxConfig
-from artsim.images import crop_box, decode_jpeg
-from artsim.stages.letterbox import Letterbox
+from artsim.images import crop_box, decode_jpeg, letterbox
+from artsim.stages.letterbox import Letterbox, torch_lanczos
 from tests.conftest import shared
 
 MAX_PIXELS = 1_000_000
@@ -68,6 +69,30 @@ def test_real_paintings_have_plain_pillows_pixels() -> None:
             assert max(box[2:]) == size
             assert abs(box[2] - painting.width * size / max(painting.size)) <= 1
             assert abs(box[3] - painting.height * size / max(painting.size)) <= 1
+
+
+@pytest.mark.parametrize("shape", [(640, 480), (480, 640), (2000, 300), (30, 20), (500, 500), (5000, 1), (1, 1)])
+@pytest.mark.parametrize("size", [64, 768])
+def test_torch_resamples_as_pillow_to_two_levels(shape: tuple[int, int], size: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (shape[1], shape[0], 3), np.uint8)
+    plain, expected = letterbox(Image.fromarray(noise), size)
+    square, box = letterbox(Image.fromarray(noise), size, resize=torch_lanczos())
+    assert box == expected
+    assert np.abs(np.asarray(square, int) - np.asarray(plain)).max() <= 2
+
+
+def test_paintings_resampled_by_torch_are_far_closer_to_pillows_than_a_jpeg_is() -> None:
+    files = [file.read_bytes() for file in sorted(shared("data/paintings").glob("*/*.jpg"))[::40]]
+    config = LetterboxConfig(sizes=(512,), jpeg_quality=100)
+    plain, done = (
+        Letterbox(config.model_copy(update={"resampler": resampler}), 120_000_000)(batch_of(*files))
+        for resampler in ("pillow", "torch")
+    )
+    assert done["box_512"].tolist() == plain["box_512"].tolist()
+    for ours, reference in zip(done["image_512"], plain["image_512"], strict=True):
+        assert ours != reference
+        error = decode_jpeg(ours).astype(float) - decode_jpeg(reference)
+        assert (error**2).mean() < 255**2 / 10**5.5  # a PSNR of 55 dB, in which both have lost some to JPEG
 
 
 def test_dct_scaling_changes_little_and_only_large_jpegs() -> None:
