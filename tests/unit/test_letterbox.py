@@ -81,6 +81,15 @@ def test_torch_resamples_as_pillow_to_two_levels(shape: tuple[int, int], size: i
     assert np.abs(np.asarray(square, int) - np.asarray(plain)).max() <= 2
 
 
+def test_torch_resamples_half_a_pixel_less_than_the_picture_as_pillow() -> None:
+    """What decode_scaled gives: the last row and column go on for half a pixel."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (601, 801, 3), np.uint8))
+    plain, expected = letterbox(noise, 512, (800.5, 600.5))
+    square, box = letterbox(noise, 512, (800.5, 600.5), torch_lanczos())
+    assert box == expected
+    assert np.abs(np.asarray(square, int) - np.asarray(plain)).max() <= 2
+
+
 def test_paintings_resampled_by_torch_are_far_closer_to_pillows_than_a_jpeg_is() -> None:
     files = [file.read_bytes() for file in sorted(shared("data/paintings").glob("*/*.jpg"))[::40]]
     config = LetterboxConfig(sizes=(512,), jpeg_quality=100)
@@ -95,11 +104,13 @@ def test_paintings_resampled_by_torch_are_far_closer_to_pillows_than_a_jpeg_is()
         assert (error**2).mean() < 255**2 / 10**5.5  # a PSNR of 55 dB, in which both have lost some to JPEG
 
 
-def test_dct_scaling_changes_little_and_only_large_jpegs() -> None:
+@pytest.mark.parametrize("resampler", ["pillow", "torch"])
+def test_dct_scaling_changes_little_and_only_large_jpegs(resampler: str) -> None:
     files = [file.read_bytes() for file in sorted(shared("data/paintings").glob("*/*.jpg"))[::40]]
     for size in (128, 512):
-        plain = Letterbox(LetterboxConfig(sizes=(size,)), 120_000_000)(batch_of(*files))
-        done = Letterbox(LetterboxConfig(sizes=(size,), dct_scaling=True), 120_000_000)(batch_of(*files))
+        config = LetterboxConfig.model_validate({"sizes": (size,), "resampler": resampler})
+        plain = Letterbox(config, 120_000_000)(batch_of(*files))
+        done = Letterbox(config.model_copy(update={"dct_scaling": True}), 120_000_000)(batch_of(*files))
         assert done[f"box_{size}"].tolist() == plain[f"box_{size}"].tolist()
         for file, ours, reference in zip(files, done[f"image_{size}"], plain[f"image_{size}"], strict=True):
             with Image.open(io.BytesIO(file)) as opened:
