@@ -28,8 +28,8 @@ class Letterbox:
            left, top, width, height of the content in px. And error (B,) str or None.
 
     Every size is made from the decoded original, not from a larger square: those are the thesis's pixels. With
-    config.dct_scaling it is made from a JPEG decoded at half its size or less, where that leaves LANCZOS enough; with
-    config.resampler torch they are some 2 of 255 levels off at most.
+    config.dct_scaling it is made from a JPEG decoded at half its size or less, where that leaves LANCZOS enough. With
+    config.resampler "torch" a value may be 2 of 255 levels off Pillow's.
     """
 
     version: ClassVar[int] = 1
