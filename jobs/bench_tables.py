@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -44,7 +44,7 @@ class ResizeBench(Section):
     source: str = Field("", description="local folder of Genre/artist_title.jpg; empty: paintings made by code")
     num_paintings: int = Field(96, ge=1, description="paintings that are made by code")
     copies: int = Field(
-        60, ge=1, description="how often each painting is resized: at 20 Ray's start still costs 4 to 6 of 100"
+        60, ge=1, description="how often each painting is resized: the more, the less the actors' start weighs"
     )
     num_runs: int = Field(3, ge=1)
 
@@ -54,8 +54,8 @@ def bench_resize(options: ResizeBench, settings: Sequence[str]) -> Report:
 
     Not counted: the start of Ray, and of the pool's processes. Counted: the start of Ray's actors, planning, hashing
     and settling. Ours flushes each part to the disk (fsync), the pool leaves that to the system. The pool is as nice
-    as Ray's workers are, or it alone would get the cores where others want them too. The thesis's way is Pillow's
-    LANCZOS; with letterbox.resampler=pillow both must give the same bytes.
+    as Ray's workers are, or it alone would get the cores where others want them too. Only ours loads torch anew in each
+    run. The thesis's way is Pillow's LANCZOS; with letterbox.resampler=pillow both must give the same bytes.
     """
     with tempfile.TemporaryDirectory(prefix="artsim-bench-") as folder:
         root = f"{folder}/root"
@@ -82,9 +82,10 @@ def bench_resize(options: ResizeBench, settings: Sequence[str]) -> Report:
             describe = _digest if is_exact else _mean_size
             ours = partial(_resize_on_ray, arguments, config, describe)
             plain = partial(_resize_in_pool, chosen, partial(function, config, f"{folder}/plain"), describe)
-            plain(files[:: options.copies])  # every process has loaded its libraries
+            plain(files[: len(files) // options.copies])  # every process has loaded its libraries
             report = in_turns(ours, partial(plain, files), options.num_runs)
-    facts = {"num_images": len(files), "num_processes": num_processes, "workers": workers.model_dump()}
+    facts: Report = {"num_images": len(files), "num_processes": num_processes, "workers": workers.model_dump()}
+    facts |= {"resampler": config.letterbox.resampler}
     target = {"pool": 0.95, "thesis": 1.3}[options.against]
     return {"name": "resize", "against": options.against, **report, "unit": "images/s", "target": target, **facts}
 
@@ -117,9 +118,15 @@ def _resize_on_ray(arguments: Sequence[str], config: Config, describe: Describe)
     began = time.perf_counter()
     resize.main(arguments)
     seconds = time.perf_counter() - began
+    table = Table(config.root, "resized", config.num_buckets)
+    return table.finished()["num_rows"] / seconds, describe(_squares(table, config))
+
+
+def _squares(table: Table, config: Config) -> Iterator[bytes]:
+    """The squares of a finished table, a part at a time."""
     columns = [f"image_{size}" for size in config.letterbox.sizes]
-    rows = Table(config.root, "resized", config.num_buckets).read_all(columns)
-    return len(rows) / seconds, describe(image for name in columns for image in rows[name].to_pylist())
+    for name in table.finished()["parts"]:
+        yield from (image for column in table.read([name], columns).columns for image in column.to_pylist())
 
 
 def _resize_in_pool(pool: Any, resize_file: partial[int], describe: Describe, files: Sequence[str]) -> Measurement:
@@ -163,7 +170,7 @@ def _digest(contents: Iterable[bytes]) -> Work:
 
 
 def _mean_size(contents: Iterable[bytes]) -> Work:
-    """How many files there are, and their mean size: what another resampler changes in a JPEG is below a thousandth."""
+    """How many files there are, and their mean size, which another resampler hardly changes."""
     sizes = [len(data) for data in contents]
     return {"num_files": len(sizes), "mean_bytes": sum(sizes) / max(1, len(sizes))}
 

@@ -64,7 +64,7 @@ class Letterbox:
 
 
 def torch_lanczos() -> Resize:
-    """Torch's LANCZOS: the arithmetic of Pillow-SIMD, whose weights have 16 bits."""
+    """Torch's LANCZOS: the arithmetic of Pillow-SIMD, whose weights have 16 bits, on vectors where there is AVX2."""
     import torch  # seconds and 0.2 GB, for those who ask for it
     from torch.nn import functional
 
@@ -72,7 +72,12 @@ def torch_lanczos() -> Resize:
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # a view, not colour by colour: that is slow
         # Told of the scale, torch rounds the size down: hence a hair more of it.
         across, down = (math.nextafter(side / length, math.inf) for side, length in zip(size, extent, strict=True))
-        resized = functional.interpolate(pixels, scale_factor=(down, across), mode="lanczos", antialias=True)
+        try:
+            resized = functional.interpolate(pixels, scale_factor=(down, across), mode="lanczos", antialias=True)
+        except RuntimeError as error:  # torch has no error of its own for a CPU that lacks memory
+            if "allocate memory" in str(error):
+                raise MemoryError(str(error)) from error
+            raise
         return merge("RGB", [fromarray(plane) for plane in resized[0].numpy()])
 
     return lanczos

@@ -69,3 +69,26 @@ def test_no_room_for_a_thread_is_a_shortage_of_memory(tmp_path: Path) -> None:
     command = [sys.executable, "-c", READS_WITHOUT_ROOM, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "can't start new thread: 8 read at a time\n"
+
+
+RESAMPLES_WITHOUT_ROOM = """
+from PIL import Image
+
+from artsim.images import letterbox
+from artsim.stages.letterbox import torch_lanczos
+from artsim.step import _limit_memory
+
+thin, resize = Image.new("RGB", (4_000_000, 1)), torch_lanczos()
+letterbox(Image.new("RGB", (40, 10)), 16, resize=resize)
+_limit_memory(0.1)
+try:
+    letterbox(thin, 16, resize=resize)
+except MemoryError:
+    print("too little")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is only limited on Linux")
+def test_no_room_for_torch_is_a_shortage_of_memory() -> None:
+    done = subprocess.run([sys.executable, "-c", RESAMPLES_WITHOUT_ROOM], capture_output=True, text=True, check=True)
+    assert done.stdout == "too little\n"
