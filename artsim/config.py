@@ -207,7 +207,7 @@ class LetterboxConfig(Section):
     resampler: Literal["pillow", "torch"] = Field(
         "pillow",
         description="whose LANCZOS: pillow, the reference; torch, the same filter with weights of 16 bits, at most 2 "
-        "of 255 levels off where it was tried; with AVX2 3.8 times as fast (2.3 with decoding and encoding), else slower",
+        "of 255 levels off where it was tried; with AVX2 3.8 times as fast (2.3 with decoding and encoding)",
     )
     workers: Workers = Workers()
 
