@@ -21,7 +21,6 @@ SMALL = (
     "head.model_size=32",
     "head.hidden_size=64",
     "letterbox.workers.num_workers=2",
-    "letterbox.resampler=pillow",  # the other loads torch, which takes longer than so few pictures
 )
 
 

@@ -35,7 +35,6 @@ def _settings(folder: Path) -> list[str]:
         *(f"--config={FULL_PROFILE}", "training.use_gpu=false", *ON_TWO_CORES),
         *(f"{model}.revision=main" for model in MODELS),  # the file's commits are of other repositories
         *(f"source.uri={folder / 'paintings'}", f"letterbox.sizes=[{SIDE}]", f"embed.size={SIDE}"),
-        "letterbox.resampler=torch",  # the profile's, which SMALL replaces
         *(f"generate.size={SIDE}", "generate.num_inference_steps=5", "split.group=component"),
         *("edit.num_paintings=0", "edit.num_framed=0"),  # of which the stand-ins' chain has its test
         *(f"caption.model.id={folder / 'blip2'}", "caption.max_new_tokens=12"),
