@@ -8,7 +8,7 @@ PYTEST = .venv/bin/python -m pytest -q --durations=12 --durations-min=10
 MODEL = $(OUT)/models/a70
 EXAMPLE = $(MODEL)/examples
 
-.PHONY: demo test test-full lint unit quick-cluster slow-cluster quick-models slow-rest cluster-test soak format clean
+.PHONY: demo test test-full lint unit quick-models slow-rest cluster-test soak format clean
 
 demo: .venv/.local
 	@test "$(DATA)" != "$(OUT)/gallery" || .venv/bin/python jobs/gallery.py "root=$(OUT)"
@@ -22,11 +22,11 @@ demo: .venv/.local
 # Side by side what waits much and what computes; the service's limits in seconds want the machine to themselves.
 test: .venv/.cpu
 	@$(MAKE) --no-print-directory -j2 unit-a-m unit-n-z lint
-	@$(MAKE) --no-print-directory -j2 quick-cluster quick-models
+	@$(MAKE) --no-print-directory -j3 quick-cluster-a-k quick-models quick-cluster-l-z
 	$(PYTEST) -m "not slow" tests/serve
 
 test-full: .venv/.cpu
-	@$(MAKE) --no-print-directory -j2 slow-cluster slow-rest
+	@$(MAKE) --no-print-directory -j2 slow-cluster-a-h slow-rest slow-cluster-i-z
 	$(PYTEST) -m "slow" tests/serve
 
 lint: .venv/.cpu
@@ -40,11 +40,11 @@ unit: .venv/.cpu
 unit-%: .venv/.cpu
 	$(PYTEST) -m "not slow" tests/unit/test_[$*]*.py
 
-quick-cluster: .venv/.cpu
-	$(PYTEST) -m "not (slow or soak or hosts)" tests/cluster
+quick-cluster-%: .venv/.cpu
+	$(PYTEST) -m "not (slow or soak or hosts)" tests/cluster/test_[$*]*.py
 
-slow-cluster: .venv/.cpu
-	$(PYTEST) -m "slow" tests/cluster
+slow-cluster-%: .venv/.cpu
+	$(PYTEST) -m "slow" tests/cluster/test_[$*]*.py
 
 quick-models: .venv/.cpu
 	$(PYTEST) -m "not slow" tests/models

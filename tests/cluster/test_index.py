@@ -49,6 +49,7 @@ def test_a_painting_finds_itself_until_it_is_removed(whole: tuple[Path, str], pa
     assert found["num_searched"] == NUM_PAINTINGS - 1
 
 
+@pytest.mark.slow
 def test_an_index_of_cells_is_made_in_two_rounds(whole: tuple[Path, str], tmp_path: Path) -> None:
     root = tmp_path / "root"
     subprocess.run(["cp", "-r", whole[0], root], check=True)
