@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import posixpath
@@ -61,17 +62,25 @@ class Store:
 
     def write(self, name: str, data: bytes) -> None:
         """Put a file in place whole or not at all: a rename on local disks, one put on object stores."""
+        with self.put(name) as file:
+            file.write(data)
+
+    @contextmanager
+    def put(self, name: str) -> Iterator[BinaryIO]:
+        """A file to be written that memory holds, put in place as `write` does it; not at all where that raises."""
         fs, path = self._at(name)
         with self._telling(name, "written"):
             if isinstance(fs, LocalFileSystem):
                 with _create_local(path) as file:
-                    file.write(data)
+                    yield file
             else:
-                fs.pipe_file(path, data)
+                buffer = io.BytesIO()
+                yield buffer
+                fs.pipe_file(path, buffer.getvalue())
 
     @contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
-        """A file to be written piece by piece, which appears whole at the end, or not at all where that raises."""
+        """A file that memory need not hold, written piece by piece: it appears whole at the end, or not at all."""
         fs, path = self._at(name)
         with self._telling(name, "written"):
             if isinstance(fs, LocalFileSystem):

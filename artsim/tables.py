@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import posixpath
 import re
@@ -11,7 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -134,7 +133,8 @@ class Table:
             for part in _cut(chunk, MAX_PART_BYTES):
                 size = MAX_THUMBNAILS_BYTES if self.name == "thumbnails" else MAX_ROW_GROUP_BYTES
                 name = f"{bucket:05d}-{len(part)}-{_digest(part, (*self.key, 'input_hash', 'row_hash'))}.parquet"
-                self.store.write(name, _parquet(part, self.key, size))
+                with self.store.put(name) as file:
+                    _write_parquet(file, part, self.key, size)
                 names.append(name)
         return names
 
@@ -147,7 +147,8 @@ class Table:
                 part = chunk.filter(pc.equal(chunk["reason"], reason))
                 digest = _digest(part, (*self.key, "input_hash", "attempts"))
                 name = f"{bucket:05d}-{reason}-{len(part)}-{digest}.parquet"
-                self.store.write(posixpath.join(QUARANTINE, name), _parquet(part, self.key))
+                with self.store.put(posixpath.join(QUARANTINE, name)) as file:
+                    _write_parquet(file, part, self.key)
                 names.append(name)
         return names
 
@@ -344,21 +345,21 @@ def _cut(rows: pa.Table, max_bytes: int) -> Iterable[pa.Table]:
     yield from _cut(rows.slice(half), max_bytes)
 
 
-def _parquet(rows: pa.Table, key: Sequence[str], max_group_bytes: int = MAX_ROW_GROUP_BYTES) -> bytes:
+def _write_parquet(
+    file: BinaryIO, rows: pa.Table, key: Sequence[str], max_group_bytes: int = MAX_ROW_GROUP_BYTES
+) -> None:
     """One Parquet file with row groups of at most so many bytes; statistics for scalars, so that readers can skip."""
     # Key and hashes lie together, in the middle: with either square of `resized` they are one range of bytes.
     others = [name for name in rows.column_names if name not in (*key, "input_hash", "row_hash")]
     middle = [name for name in rows.column_names if name not in others]
     rows = rows.select([*others[: len(others) // 2], *middle, *others[len(others) // 2 :]])
-    buffer = io.BytesIO()
     scalars = [name for name in rows.column_names if not _is_bulky(rows.schema.field(name).type)]
     compression = "zstd" if len(scalars) == rows.num_columns else "none"  # JPEGs and features do not shrink
     with pq.ParquetWriter(
-        buffer, rows.schema, compression=compression, use_dictionary=False, write_statistics=scalars
+        file, rows.schema, compression=compression, use_dictionary=False, write_statistics=scalars
     ) as writer:
         for group in _cut(rows, max_group_bytes):
             writer.write_table(group)
-    return buffer.getvalue()
 
 
 def _is_bulky(kind: pa.DataType) -> bool:

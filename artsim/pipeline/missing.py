@@ -72,6 +72,7 @@ def find_missing(step: Step, work: Work, again: Quarantined) -> tuple[Missing, i
             for bucket, (missing, _) in counts.items()
             for start in range(0, missing, size)
         ]
+    pieces.sort(key=lambda piece: piece.start - piece.stop)  # the largest first: in the end no worker waits long
     return Missing([plan for plan, _ in tasks], _pack(pieces, step.workers.batch_size)), expected
 
 

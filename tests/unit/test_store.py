@@ -134,12 +134,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert store.read("a") == b"old"
 
 
-def test_a_file_in_pieces_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
-    with store.create("a/b.bin") as file:
+@pytest.mark.parametrize(("way", "place"), [("create", ""), ("put", ""), ("put", "memory://")])
+def test_a_file_in_pieces_appears_whole_or_not_at_all(way: str, place: str, tmp_path: Path) -> None:
+    store = Store(f"{place}{tmp_path}")
+    with getattr(store, way)("a/b.bin") as file:
         file.write(b"12")
-        assert not (tmp_path / "a/b.bin").exists()
+        assert store.read("a/b.bin") is None
         file.write(b"3")
-    with pytest.raises(ZeroDivisionError), store.create("a/c.bin") as file:
+    with pytest.raises(ZeroDivisionError), getattr(store, way)("a/c.bin") as file:
         file.write(bytes(1 // 0))
     assert (store.read("a/b.bin"), store.list("a")) == (b"123", ["b.bin"])
