@@ -67,20 +67,23 @@ class Store:
 
     @contextmanager
     def put(self, name: str) -> Iterator[BinaryIO]:
-        """A file to be written that memory holds, put in place as `write` does it; not at all where that raises."""
+        """A file to be written that appears whole at the end, or not at all where that raises.
+
+        On object stores memory holds it until one put sends it; see create.
+        """
         fs, path = self._at(name)
+        if isinstance(fs, LocalFileSystem):
+            with self._telling(name, "written"), _create_local(path) as file:
+                yield file
+            return
+        buffer = io.BytesIO()
+        yield buffer
         with self._telling(name, "written"):
-            if isinstance(fs, LocalFileSystem):
-                with _create_local(path) as file:
-                    yield file
-            else:
-                buffer = io.BytesIO()
-                yield buffer
-                fs.pipe_file(path, buffer.getvalue())
+            fs.pipe_file(path, buffer.getvalue())
 
     @contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
-        """A file that memory need not hold, written piece by piece: it appears whole at the end, or not at all."""
+        """The same for a file that is too large for memory: object stores get it piece by piece."""
         fs, path = self._at(name)
         with self._telling(name, "written"):
             if isinstance(fs, LocalFileSystem):

@@ -72,7 +72,8 @@ def find_missing(step: Step, work: Work, again: Quarantined) -> tuple[Missing, i
             for bucket, (missing, _) in counts.items()
             for start in range(0, missing, size)
         ]
-    pieces.sort(key=lambda piece: piece.start - piece.stop)  # the largest first: in the end no worker waits long
+    # The largest first, so that at the end no worker waits long for another.
+    pieces.sort(key=lambda piece: piece.start - piece.stop)
     return Missing([plan for plan, _ in tasks], _pack(pieces, step.workers.batch_size)), expected
 
 

@@ -212,12 +212,11 @@ def test_too_much_load_is_shed_at_once_and_memory_stays(
     with Load(service.url, pair, 60) as load:
         # The first answers start threads and fill buffers, so that memory grows until some dozens are given.
         load.wait(lambda: min(load.statuses[503], load.statuses[200]) > 100, 120)
-        before = memory()
-        load.wait(lambda: load.statuses[503] > 800, 120)
+        before, refused_before = memory(), load.statuses[503]
+        load.wait(lambda: load.statuses[503] > refused_before + 500, 120)
         after = memory()
     local.stop(service)
     assert load.statuses.keys() == {200, 503}, load.statuses
-    assert load.statuses[200] > 0
     refused = [said["error"] for _, status, said in load.answers if status == 503]
     assert {error["reason"] for error in refused} == {"overloaded"}
     assert statistics.median(load.refused_after) < 0.1, "it is refused at once"

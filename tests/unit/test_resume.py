@@ -3,8 +3,9 @@
 import random
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -294,11 +295,13 @@ class Fuse:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._left: float = float("inf")
-        write, delete = Store.write, Store.delete
+        put, delete = Store.put, Store.delete
 
-        def fused_write(store: Store, name: str, data: bytes) -> None:
+        @contextmanager
+        def fused_put(store: Store, name: str) -> Iterator[BinaryIO]:
             self._burn()
-            write(store, name, data)
+            with put(store, name) as file:
+                yield file
 
         def fused_delete(store: Store, names: Iterable[str]) -> None:
             for name in names:
@@ -307,7 +310,7 @@ class Fuse:
                     self._burn()
                     delete(store, [file])
 
-        monkeypatch.setattr(Store, "write", fused_write)
+        monkeypatch.setattr(Store, "put", fused_put)
         monkeypatch.setattr(Store, "delete", fused_delete)
 
     def set(self, changes: float) -> None:

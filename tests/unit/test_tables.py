@@ -169,6 +169,37 @@ def test_a_killed_writer_leaves_only_whole_parts_and_what_is_swept(tmp_path: Pat
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
 
 
+FULL_WRITER = """
+import resource, sys
+from artsim.clients import StoreError
+from artsim.tables import Table
+from tests.unit.test_tables import pictures
+table = Table(sys.argv[1], "generated", 1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+try:
+    table.write(pictures([700_000, 700_000]))
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_part_that_finds_no_room_is_one_sentence_and_leaves_no_half(tmp_path: Path) -> None:
+    """The kernel refuses the byte that its limit forbids, in the middle of a Parquet file."""
+    writer = subprocess.run(
+        [sys.executable, "-c", FULL_WRITER, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.fullmatch(
+        rf"root: {tmp_path}/generated/00000-2-\w+\.parquet cannot be written \(File too large\): make room or name "
+        "another disk, then start again; what is done is kept\n",
+        writer.stdout,
+    ), writer.stdout
+    assert list((tmp_path / "generated").iterdir()) == []
+
+
 def test_sweeping_spares_what_a_manifest_names_and_what_it_does_not_know(root: str) -> None:
     table = Table(root, "captions", NUM_BUCKETS)
     claim(table, {}, {})
