@@ -55,7 +55,8 @@ def bench_resize(options: ResizeBench, settings: Sequence[str]) -> Report:
     Not counted: the start of Ray, and of the pool's processes. Counted: the start of Ray's actors, planning, hashing
     and settling. Ours flushes each part to the disk (fsync), the pool leaves that to the system. The pool is as nice
     as Ray's workers are, or it alone would get the cores where others want them too. Only ours loads torch anew in each
-    run. The thesis's way is Pillow's LANCZOS; with letterbox.resampler=pillow both must give the same bytes.
+    run. The thesis's way is Pillow's LANCZOS of all pixels: both must give the same bytes, unless the settings of
+    letterbox name another way.
     """
     with tempfile.TemporaryDirectory(prefix="artsim-bench-") as folder:
         root = f"{folder}/root"
@@ -78,8 +79,7 @@ def bench_resize(options: ResizeBench, settings: Sequence[str]) -> Report:
             files = artworks.sort_by("id")["uri"].to_pylist()
             chosen = pool if options.against == "pool" else stack.enter_context(ThreadPool(num_processes))
             function = _resize_file if options.against == "pool" else _resize_as_thesis
-            is_exact = options.against == "pool" or config.letterbox.resampler == "pillow"
-            describe = _digest if is_exact else _mean_size
+            describe = _digest if options.against == "pool" else _as_far_as_thesis(config)
             ours = partial(_resize_on_ray, arguments, config, describe)
             plain = partial(_resize_in_pool, chosen, partial(function, config, f"{folder}/plain"), describe)
             plain(files[: len(files) // options.copies])  # every process has loaded its libraries
@@ -163,6 +163,13 @@ def _resize_as_thesis(config: Config, folder: str, numbered: tuple[int, str]) ->
     return 1
 
 
+def _as_far_as_thesis(config: Config) -> Describe:
+    """What must be the same on both sides where one is the thesis's."""
+    if config.letterbox.dct_scaling:
+        return _count
+    return _digest if config.letterbox.resampler == "pillow" else _mean_size
+
+
 def _digest(contents: Iterable[bytes]) -> Work:
     """How many files there are, and what identifies them in any order."""
     digests = sorted(hashlib.sha256(data).digest() for data in contents)
@@ -173,6 +180,11 @@ def _mean_size(contents: Iterable[bytes]) -> Work:
     """How many files there are, and their mean size, which another resampler hardly changes."""
     sizes = [len(data) for data in contents]
     return {"num_files": len(sizes), "mean_bytes": sum(sizes) / max(1, len(sizes))}
+
+
+def _count(contents: Iterable[bytes]) -> Work:
+    """How many files there are."""
+    return {"num_files": sum(1 for _ in contents)}
 
 
 class ResumeBench(Section):

@@ -32,19 +32,26 @@ def check(report: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize(("against", "resampler"), [("pool", "torch"), ("thesis", "pillow"), ("thesis", "torch")])
+@pytest.mark.parametrize(
+    ("against", "setting", "told"),
+    [
+        ("pool", "resampler=torch", "sha256"),
+        ("thesis", "resampler=pillow", "sha256"),
+        ("thesis", "resampler=torch", "mean_bytes"),
+        ("thesis", "dct_scaling=true", "num_files"),
+    ],
+)
 def test_resize_writes_the_same_squares_on_both_sides(
-    against: str, resampler: str, capsys: pytest.CaptureFixture[str]
+    against: str, setting: str, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = ["num_paintings=5", "copies=2", "num_runs=1", f"against={against}"]
-    sizes = ["letterbox.sizes=[96, 64]", "generate.size=64", "embed.size=64", "gallery.max_side_px=200"]
-    bench.main(["resize", *own, *sizes, "letterbox.workers.num_workers=2", f"letterbox.resampler={resampler}"])
+    sizes = ["letterbox.sizes=[96, 64]", "generate.size=64", "embed.size=64", "gallery.max_side_px=400"]
+    bench.main(["resize", *own, *sizes, "letterbox.workers.num_workers=2", f"letterbox.{setting}"])
     report = json.loads(capsys.readouterr().out)
     assert (report["name"], report["unit"], report["num_images"]) == ("resize", "images/s", 10)
     work = report["runs"][0]["work"]
-    is_exact = (against, resampler) != ("thesis", "torch")
-    assert ("sha256" in work["ours"]) == is_exact
-    assert work["ours"] == (work["reference"] if is_exact else pytest.approx(work["reference"], rel=1e-3))
+    assert set(work["ours"]) == {"num_files", told}
+    assert work["ours"] == (work["reference"] if told == "sha256" else pytest.approx(work["reference"], rel=1e-3))
     assert work["ours"]["num_files"] == 20
     check(report)
 
