@@ -85,6 +85,16 @@ def pixels(batch: Batch) -> np.ndarray:
     return np.stack([decode_jpeg(data) for data in batch["image"]]).astype(int)
 
 
+def check_same(made: np.ndarray, expected: np.ndarray) -> None:
+    """Sums of another order round a pixel by one level now and then, of which JPEG makes a few levels around it.
+
+    Another row's noise changes a pixel by more than a level on average (test_a_row_has_its_own_noise).
+    """
+    difference = np.abs(made - expected)
+    assert difference.max() <= 8
+    assert difference.mean() < 0.01
+
+
 @contextmanager
 def hooked(module: torch.nn.Module, hook: Hook) -> Iterator[None]:
     """The module with a hook that sees each call, and may change what comes out."""
@@ -200,14 +210,11 @@ def test_a_card_is_asked_how_many_rows_it_holds(folders: tuple[Path, Path]) -> N
 
 
 def test_rows_do_not_depend_on_their_batch(stage: GenerateWithModel, versions: Batch) -> None:
-    """On this CPU bit for bit but for sums of another order, which round a pixel by one level now and then."""
     alone = [stage(part(rows(), slice(row, row + 1))) for row in range(NUM_ROWS)]
     assert [batch["seed"][0] for batch in alone] == versions["seed"].tolist()
-    difference = np.abs(np.concatenate([pixels(batch) for batch in alone]) - pixels(versions))
-    assert difference.max() <= 2
-    assert difference.mean() < 0.01
+    check_same(np.concatenate([pixels(batch) for batch in alone]), pixels(versions))
     backwards = stage(part(rows(), slice(None, None, -1)))
-    assert np.abs(pixels(backwards)[::-1] - pixels(versions)).max() <= 2
+    check_same(pixels(backwards)[::-1], pixels(versions))
 
 
 def test_a_row_has_its_own_noise(stage: GenerateWithModel) -> None:
@@ -280,7 +287,7 @@ def test_no_numbers_are_tried_again_in_float32(stage: GenerateWithModel, version
         mended = stage(rows())
     assert mended["error"].tolist() == [None] * NUM_ROWS
     assert len(calls) == NUM_ROWS + 1
-    assert np.abs(pixels(mended) - pixels(versions)).max() <= 2
+    check_same(pixels(mended), pixels(versions))
     with hooked(decoder, spoil):
         lost = stage(part(rows(), slice(0, 2)))
     assert [error.split(":")[0] for error in lost["error"]] == ["black_image"] * 2
@@ -331,7 +338,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_half_remembered(
         assert sorted(set(sizes)) == [2, 4]
         stage(rows())
         assert sizes.count(4) == 1
-    assert np.abs(pixels(first) - pixels(versions)).max() <= 2
+    check_same(pixels(first), pixels(versions))
 
 
 def test_a_row_that_never_fits_is_not_hidden(stage: GenerateWithModel) -> None:
@@ -360,7 +367,7 @@ def test_a_painting_that_does_not_decode_fails_alone(stage: GenerateWithModel, v
     assert {error.split(":")[0] for error in result["error"][lost]} == {"corrupt"}
     assert result["image"][lost].tolist() == [None] * 4
     kept = [0, 1, 4, 5]
-    assert np.abs(pixels({"image": result["image"][kept]}) - pixels(versions)[kept]).max() <= 2
+    check_same(pixels({"image": result["image"][kept]}), pixels(versions)[kept])
 
 
 def test_the_input_is_left_alone(stage: GenerateWithModel) -> None:
